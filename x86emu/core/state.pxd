@@ -1,0 +1,455 @@
+# cython: language_level=3
+# The processor's state as plain data in named sections (Intel SDM volume 3, chapter 2; volume 1, chapters 3, 8, 10),
+# and the decoded-instruction records that the engine runs.  Everything up to `saved_end` is what a snapshot holds;
+# what follows is derived (TLB, trace pointers, caches) and can be rebuilt from it.
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int8_t, int16_t, int32_t, int64_t, uintptr_t
+from x86emu.bus.platform cimport Signals, Board
+
+include "build_config.pxi"        # enum: LOOP_FORM (0 = handlers chain by sibling calls, 1 = central loop)
+
+cdef extern from *:
+    bint likely(bint) nogil
+    bint unlikely(bint) nogil
+
+ctypedef fused uint_t:
+    uint8_t
+    uint16_t
+    uint32_t
+    uint64_t
+
+cdef enum Gpr:
+    RAX = 0
+    RCX = 1
+    RDX = 2
+    RBX = 3
+    RSP = 4
+    RBP = 5
+    RSI = 6
+    RDI = 7
+    # Pseudo registers that only records name: they let one handler serve every addressing form.
+    REG_ZERO = 16        # always 0: "no base", "no index"
+    REG_LINEAR = 17      # the linear address that a SEGMENT_EA record computed
+    REG_FS_BASE = 18     # base of FS and GS in 64-bit mode
+    REG_GS_BASE = 19
+    REG_RIP = 20         # RIP of the running trace's first instruction; the exact RIP between traces
+    REG_TMP = 21         # a memory operand, for handlers that have only a register form
+    REG_TMP2 = 22
+    N_REGS = 24
+
+cdef enum SegReg:
+    ES = 0
+    CS = 1
+    SS = 2
+    DS = 3
+    FS = 4
+    GS = 5
+    LDTR = 6
+    TR = 7
+
+# Exception vectors (SDM 3A table 6-1)
+cdef enum Vector:
+    V_DE = 0
+    V_DB = 1
+    V_NMI = 2
+    V_BP = 3
+    V_OF = 4
+    V_BR = 5
+    V_UD = 6
+    V_NM = 7
+    V_DF = 8
+    V_TS = 10
+    V_NP = 11
+    V_SS = 12
+    V_GP = 13
+    V_PF = 14
+    V_MF = 16
+    V_AC = 17
+    V_MC = 18
+    V_XM = 19
+
+# EFLAGS
+cdef enum:
+    FLAG_CF = 0x1
+    FLAG_PF = 0x4
+    FLAG_AF = 0x10
+    FLAG_ZF = 0x40
+    FLAG_SF = 0x80
+    FLAG_TF = 0x100
+    FLAG_IF = 0x200
+    FLAG_DF = 0x400
+    FLAG_OF = 0x800
+    FLAG_IOPL = 0x3000
+    FLAG_NT = 0x4000
+    FLAG_RF = 0x10000
+    FLAG_VM = 0x20000
+    FLAG_AC = 0x40000
+    FLAG_VIF = 0x80000
+    FLAG_VIP = 0x100000
+    FLAG_ID = 0x200000
+    FLAGS_ARITHMETIC = 0x8D5
+
+cdef enum:
+    CR0_PE = 0x1
+    CR0_MP = 0x2
+    CR0_EM = 0x4
+    CR0_TS = 0x8
+    CR0_ET = 0x10
+    CR0_NE = 0x20
+    CR0_WP = 0x10000
+    CR0_AM = 0x40000
+    CR0_NW = 0x20000000
+    CR0_CD = 0x40000000
+    CR4_VME = 0x1
+    CR4_PVI = 0x2
+    CR4_TSD = 0x4
+    CR4_DE = 0x8
+    CR4_PSE = 0x10
+    CR4_PAE = 0x20
+    CR4_MCE = 0x40
+    CR4_PGE = 0x80
+    CR4_PCE = 0x100
+    CR4_OSFXSR = 0x200
+    CR4_OSXMMEXCPT = 0x400
+    CR4_UMIP = 0x800
+    CR4_LA57 = 0x1000
+    CR4_VMXE = 0x2000
+    CR4_SMXE = 0x4000
+    CR4_FSGSBASE = 0x10000
+    CR4_PCIDE = 0x20000
+    CR4_OSXSAVE = 0x40000
+    CR4_SMEP = 0x100000
+    CR4_SMAP = 0x200000
+    CR4_PKE = 0x400000
+    EFER_SCE = 0x1
+    EFER_LME = 0x100
+    EFER_LMA = 0x400
+    EFER_NXE = 0x800
+    EFER_SVME = 0x1000
+    EFER_FFXSR = 0x4000
+cdef enum:
+    CR0_PG_BIT = 31
+
+# Segment attributes: the access-rights format of the VMCS (SDM 3C 25.4.1)
+cdef enum:
+    ATTR_TYPE = 0xF
+    ATTR_ACCESSED = 0x1
+    ATTR_WRITABLE = 0x2      # data: writable; code: readable
+    ATTR_EXPAND_DOWN = 0x4   # data: expand-down; code: conforming
+    ATTR_CODE = 0x8
+    ATTR_S = 0x10
+    ATTR_DPL_SHIFT = 5
+    ATTR_P = 0x80
+    ATTR_AVL = 0x1000
+    ATTR_L = 0x2000
+    ATTR_DB = 0x4000
+    ATTR_G = 0x8000
+    ATTR_UNUSABLE = 0x10000
+
+# Bits of Segment.access, derived by refresh_segment()
+cdef enum:
+    ACCESS_READ = 1
+    ACCESS_WRITE = 2
+    ACCESS_EXECUTE = 4
+
+cdef struct Segment:
+    uint64_t base
+    uint32_t limit           # in bytes, last valid offset (first invalid + ... for expand-down: see low, high)
+    uint32_t attributes
+    uint16_t selector
+    uint8_t access           # derived: ACCESS_*; 0 for null or unusable
+    uint64_t low, high       # derived: first and last valid offset
+
+cdef struct TableRegister:
+    uint64_t base
+    uint32_t limit
+
+cdef struct F80:             # SDM 1, 4.2.2: double extended precision
+    uint64_t mantissa
+    uint16_t sign_exponent
+
+cdef struct Fpu:             # SDM 1, chapter 8
+    F80 st[10]               # by physical register; MM0..7 are the mantissas of physical 0..7; 8 is a temporary for memory operands
+    uint16_t control
+    uint16_t status          # TOP kept in bits 13:11 always
+    uint8_t valid            # abridged tag word: bit = physical register not empty
+    uint16_t opcode
+    uint16_t instruction_selector, data_selector
+    uint64_t instruction_pointer, data_pointer
+
+cdef struct Vec:             # an XMM register and the upper half of its YMM
+    uint64_t q[4]
+
+# Lazy arithmetic flags.  result, a, b are sign-extended to 64 bits from the operand's size, so that no size is needed:
+#   ADD:   CF = result <u a, OF = ((a ^ result) & (b ^ result)) < 0, AF = bit 4 of a ^ b ^ result
+#   SUB:   CF = a <u b,      OF = ((a ^ b) & (a ^ result)) < 0,      AF likewise
+#   LOGIC: CF = OF = AF = 0
+#   MIXED: ZF, SF, PF from result; CF, OF, AF are FLAG_ bits in b
+#   EAGER: all six are FLAG_ bits in b; result is 0 exactly when ZF is set
+# ZF is `result == 0` whatever the kind.
+cdef enum FlagKind:
+    FLAGS_ADD = 0
+    FLAGS_SUB = 1
+    FLAGS_LOGIC = 2
+    FLAGS_MIXED = 3
+    FLAGS_EAGER = 4
+
+# Decode mode: part of every trace's key.
+cdef enum Mode:
+    MODE_CODE16 = 0
+    MODE_CODE32 = 1
+    MODE_CODE64 = 2
+    MODE_CODE = 3
+    MODE_STACK32 = 0x4       # SS.B (irrelevant in 64-bit mode)
+    MODE_PROTECTED = 0x8     # CR0.PE
+    MODE_V86 = 0x10
+    MODE_FLAT = 0x20         # ES, SS, DS: base 0, no limit, readable and writable (always so in 64-bit mode)
+    MODE_EM = 0x40           # CR0.EM
+    MODE_TS = 0x80           # CR0.TS
+    MODE_SSE = 0x100         # CR4.OSFXSR
+    MODE_SINGLE = 0x200      # traces of one instruction
+    MODE_HOOKED = 0x400      # traces call the trace/hook callback before every instruction
+    MODE_LONG = 0x800        # EFER.LMA (compatibility mode differs in system instructions)
+    MODE_AVX = 0x1000        # CR4.OSXSAVE and XCR0[2:1] = 11b
+
+cdef enum Exit:
+    EXIT_NONE = 0            # go on with the trace at rip
+    EXIT_FAULT = 1           # deliver cpu.fault
+    EXIT_YIELD = 2           # end this processor's slice (PAUSE, HLT, MWAIT, shutdown ...)
+    EXIT_STOP = 3            # leave the run loop (board.stop, unmodelled thing: cpu.stop_reason)
+
+cdef enum Activity:          # the VMX activity states (SDM 3C 25.4.2)
+    ACTIVITY_ACTIVE = 0
+    ACTIVITY_HLT = 1
+    ACTIVITY_SHUTDOWN = 2
+    ACTIVITY_WAIT_FOR_SIPI = 3
+    ACTIVITY_MWAIT = 4
+
+cdef enum EventKind:         # as in VM-entry interruption information (SDM 3C 25.8.3)
+    EVENT_EXTERNAL = 0
+    EVENT_NMI = 2
+    EVENT_EXCEPTION = 3      # hardware exception
+    EVENT_SOFTWARE_INT = 4   # INT n
+    EVENT_ICEBP = 5          # INT1
+    EVENT_SOFTWARE_EXCEPTION = 6   # INT3, INTO
+
+cdef struct Fault:
+    uint8_t vector
+    uint8_t kind             # EventKind
+    uint8_t has_error
+    uint8_t trap             # 1: rip already points behind the instruction (#DB traps, INT n, INT3)
+    uint32_t error
+    uint64_t address         # CR2 for #PF; DR6 bits for #DB
+
+cdef struct TlbEntry:
+    uint64_t tag             # page of the linear address | address-space key; 0 never matches
+    uint64_t addend          # host pointer (read, write) or backing offset (execute) = linear + addend
+
+cdef enum:
+    TLB_BITS = 10
+    TLB_SIZE = 1024
+    TLB_MASK = 1023
+    PAGE_SHIFT = 12
+    PAGE_SIZE = 4096
+    MAX_TRACE = 64           # guest instructions in a trace
+    N_FEATURES = 256
+
+cdef struct Insn
+cdef struct Cpu
+ctypedef void (*handler_t)(Cpu* c, Insn* i) noexcept nogil
+
+cdef struct Insn:            # 32 bytes
+    handler_t fn
+    uint8_t dst              # register number; for byte registers the byte's offset in Cpu.r
+    uint8_t src
+    uint8_t base             # effective address = r[base] + (r[index] << scale) + disp
+    uint8_t index
+    uint8_t scale
+    uint8_t seg              # SegReg of the memory operand (for #SS against #GP, and for segmented modes)
+    uint8_t length           # bytes of the instruction
+    uint8_t pos              # this record's place in its trace
+    uint8_t idx              # how many instructions of the trace come before it
+    uint8_t aux              # row's aux value, or AUX_* bits of the decoder
+    uint16_t ip              # offset of the instruction from the trace's first byte
+    int32_t disp
+    int64_t imm              # immediate, sign-extended; branches: target relative to the trace's start; or a pointer
+
+cdef struct Trace:
+    uint64_t address         # backing offset of its first byte
+    int64_t n                # instructions; huge when stale
+    uint32_t mode
+    uint32_t n_bytes
+    uint32_t n_records
+    uint32_t hits
+    uint64_t second_page     # backing offset of the page an instruction crosses into, or all ones
+    Trace* hash_next
+    Trace* page_next
+    Trace* all_next
+    Insn insns[1]
+
+cdef struct Shared           # core/trace: trace cache, physical memory, feature bits; one for all processors
+
+cdef struct Cpu:
+    # --- hot ---
+    uint64_t r[24]
+    int64_t f_result, f_a, f_b
+    uint32_t f_kind
+    uint32_t exit
+    int64_t budget           # instructions left in this slice; a trace charges all of its own at entry
+    uint64_t tlb_key         # OR-ed into tags of data accesses; a value no entry has while every access must go slow
+    uint64_t ea_mask         # all ones in 64-bit mode, FFFFFFFFh otherwise
+    uint64_t sp_mask         # FFFFh, FFFFFFFFh or all ones
+    uint32_t stack_checked   # pushes and pops go through SS base and limit
+    uint32_t mode            # MODE_* now in force (without MODE_SINGLE)
+    Insn* next               # loop form only
+    Insn* current            # record being executed on a slow path; NULL otherwise
+    Trace** link             # link to patch with the trace found next, or NULL
+    uint64_t mtmp            # value of a slow load
+
+    # --- saved: architectural ---
+    uint64_t rflags          # all but the arithmetic flags, bit 1 set; use read_rflags()/write helpers of flags.pxd
+    uint32_t cpl
+    uint32_t activity
+    uint32_t interrupt_shadow   # 1: STI shadow, 2: MOV SS shadow (both last one instruction)
+    uint32_t nmi_blocked
+    uint32_t in_smm
+    Segment seg[8]
+    TableRegister gdtr, idtr
+    uint64_t cr0, cr2, cr3, cr4, xcr0
+    uint64_t dr[8]
+    uint64_t pending_debug   # DR6 bits of a trap to deliver before the next instruction
+    uint64_t pdpte[4]        # PAE paging's page-directory-pointer entries, loaded by MOV CR3
+    uint64_t efer, star, lstar, cstar, fmask, kernel_gs_base, tsc_aux
+    uint64_t sysenter_cs, sysenter_esp, sysenter_eip
+    uint64_t pat, mtrr_def_type, mtrr_physbase[16], mtrr_physmask[16], mtrr_fixed[11]
+    int64_t tsc_offset       # TSC = virtual ns + offset (wrapped)
+    uint64_t tsc_adjust
+    uint64_t misc_enable, feature_control, debugctl, mcg_status, mcg_ctl, mci[128], xss, spec_ctrl
+    uint64_t ucode_revision, vm_cr, vm_hsave_pa, syscfg, hwcr
+    uint64_t lbr_from, lbr_to
+    uint32_t pkru
+    uint32_t mxcsr
+    uint64_t smbase
+    uint64_t monitor_address
+    uint32_t monitor_armed
+    Fpu fpu
+    Vec vec[20]              # XMM0..15; 16 is the temporary for memory operands
+    int64_t retired_base     # instructions retired before the running slice
+    Fault fault
+    Fault first_fault, second_fault   # for the triple-fault report
+    uint64_t random_state    # RDRAND/RDSEED's recorded stream position
+    uint32_t index           # processor number
+    uint32_t saved_end
+    # --- derived ---
+    int64_t slice            # length of the running slice; retired = retired_base + slice - budget
+    uint64_t real_key        # the address-space key now in force (tlb_key, but never the never-matching one)
+    uint16_t key_user, key_super, key_super_ac
+    uint16_t next_key
+    uint64_t key_epoch
+    uint16_t pcid_key[4096]
+    uint64_t large_low[2], large_high[2]   # linear ranges in which a large page was cached
+    uint64_t maxphyaddr_mask # reserved physical address bits
+    uint8_t features[256]    # by isa feature number
+    Signals* signals
+    Board* board
+    Shared* shared
+    void* object             # the Python object of this processor (borrowed)
+    int stop_reason
+    uint64_t breakpoint_pages # pages under a data breakpoint exist
+    TlbEntry tlb_read[1024]
+    TlbEntry tlb_write[1024]
+    TlbEntry tlb_exec[1024]
+    TlbEntry victim_read[8]
+    TlbEntry victim_write[8]
+
+# ----- helpers every handler uses -----
+
+cdef inline void chain(Cpu* c, Insn* i) noexcept nogil:
+    """Goes on with the next record. Always the last statement of a handler."""
+    if LOOP_FORM:
+        c.next = i + 1
+    else:
+        i[1].fn(c, i + 1)
+
+cdef inline Trace* trace_of(Insn* i) noexcept nogil:
+    cdef Trace* t = <Trace*>0
+    return <Trace*>(<char*>(i - i.pos) - (<char*>&t.insns[0] - <char*>t))
+
+cdef inline uint64_t rip_of(Cpu* c, Insn* i) noexcept nogil:
+    """RIP of the instruction itself. (EIP does not wrap at 64 KiB in 16-bit code: passing the limit is #GP.)"""
+    cdef uint64_t rip = c.r[REG_RIP] + i.ip
+    if (c.mode & MODE_CODE) == MODE_CODE64:
+        return rip
+    return <uint32_t>rip
+
+cdef inline uint64_t next_rip_of(Cpu* c, Insn* i) noexcept nogil:
+    cdef uint64_t rip = c.r[REG_RIP] + i.ip + i.length
+    if (c.mode & MODE_CODE) == MODE_CODE64:
+        return rip
+    return <uint32_t>rip
+
+cdef inline void unwind(Cpu* c, Insn* i) noexcept nogil:
+    """Back to the state before instruction i: rip is its start, instructions from i on are not charged."""
+    c.current = NULL
+    c.link = NULL
+    if i == NULL:            # outside any instruction: event delivery
+        return
+    c.r[REG_RIP] = rip_of(c, i)
+    c.budget += trace_of(i).n - i.idx
+
+cdef inline void fault_code(Cpu* c, Insn* i, int vector, uint32_t error) noexcept nogil:
+    """Raises a fault with an error code; the handler returns right after."""
+    unwind(c, i)
+    c.fault.vector = <uint8_t>vector
+    c.fault.kind = EVENT_EXCEPTION
+    c.fault.has_error = 1
+    c.fault.trap = 0
+    c.fault.error = error
+    c.exit = EXIT_FAULT
+
+cdef inline void fault(Cpu* c, Insn* i, int vector) noexcept nogil:
+    """Raises a fault without an error code; the handler returns right after."""
+    unwind(c, i)
+    c.fault.vector = <uint8_t>vector
+    c.fault.kind = EVENT_EXCEPTION
+    c.fault.has_error = 0
+    c.fault.trap = 0
+    c.fault.error = 0
+    c.exit = EXIT_FAULT
+
+cdef inline void finish_at(Cpu* c, Insn* i, uint64_t rip) noexcept nogil:
+    """Ends a terminal instruction (attribute `end`): it retires, rip is the next one, the run loop looks at everything anew.
+    The handler returns right after."""
+    c.r[REG_RIP] = rip
+    c.budget += trace_of(i).n - i.idx - 1
+    c.current = NULL
+    c.link = NULL
+
+cdef inline void finish(Cpu* c, Insn* i) noexcept nogil:
+    """finish_at() the next sequential instruction."""
+    finish_at(c, i, next_rip_of(c, i))
+
+cdef inline int64_t retired(Cpu* c) noexcept nogil:
+    """Instructions retired by this processor; exact where c.current is set, or between traces."""
+    cdef int64_t n = c.retired_base + c.slice - c.budget
+    if c.current != NULL:
+        n -= trace_of(c.current).n - c.current.idx
+    return n
+
+# Register access by width. dst and src of byte records are byte offsets into r.
+cdef inline uint_t get_r(Cpu* c, uint8_t n, uint_t kind) noexcept nogil:
+    if uint_t is uint8_t:
+        return (<uint8_t*>&c.r[0])[n]
+    else:
+        return <uint_t>c.r[n]
+
+cdef inline void set_r(Cpu* c, uint8_t n, uint_t value) noexcept nogil:
+    if uint_t is uint8_t:
+        (<uint8_t*>&c.r[0])[n] = value
+    elif uint_t is uint16_t:
+        (<uint16_t*>&c.r[n])[0] = value
+    else:
+        c.r[n] = value            # 32-bit results clear the upper half
+
+cdef inline uint64_t ea_of(Cpu* c, Insn* i) noexcept nogil:
+    """Linear address of the memory operand (segmentation is done by a SEGMENT_EA record before this one)."""
+    return (c.r[i.base] + (c.r[i.index] << i.scale) + <uint64_t><int64_t>i.disp) & c.ea_mask
