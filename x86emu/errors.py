@@ -13,3 +13,7 @@ class UserInputError(X86EmuError):
 
 class EmulationError(X86EmuError):
     """The guest met something that the engine does not model; names the bytes, the disassembly and the feature."""
+
+
+class BusError(X86EmuError):
+    """Two devices claim the same addresses, or a device was wired up with ranges or values that no bus has."""

@@ -1,6 +1,7 @@
 # cython: language_level=3
 # The narrow waist between the processor core and the board: plain C records that the core reads
 # and that the machine fills in.  The core knows no device; devices know no processor; both know this.
+cimport cython
 from libc.stdint cimport uint8_t, uint32_t, uint64_t, int64_t
 
 # Addressed by absolute port number or guest-physical address; size is 1, 2, 4 or 8 bytes.
@@ -42,6 +43,10 @@ cdef struct Signals:
     apic_wrmsr_t apic_wrmsr
     tpr_read_t tpr_read
     tpr_write_t tpr_write
+    # Time-stamp counter = Clock.now() + tsc_offset (modulo 2^64). The core writes it on WRMSR to the TSC (10h) and
+    # to TSC_ADJUST (3Bh) and calls tsc_moved, if set, so that a pending TSC deadline is put on the clock anew.
+    int64_t tsc_offset
+    void (*tsc_moved)(void* controller) noexcept nogil
 
 cdef struct Board:
     # What every processor of a machine shares.
@@ -59,14 +64,22 @@ cdef struct Board:
     void* engine
     uint32_t stop                                      # set by a device thunk: leave the run loop soon (exception pending, power-off ...)
 
+@cython.final
 cdef class CpuSignals:
     # Python's and the devices' handle on one Signals record; owned by the machine, pointed to by the core.
     cdef Signals wires
     cdef object controller_object
-    cdef void set_intr(self, uint32_t level) noexcept nogil
-    cdef void kick(self) noexcept nogil
+    cdef readonly int index
+    cpdef void set_intr(self, uint32_t level) noexcept nogil
+    cpdef void kick(self) noexcept nogil
+    cpdef void pulse_nmi(self) noexcept nogil
+    cpdef void pulse_smi(self) noexcept nogil
+    cpdef void pulse_init(self) noexcept nogil
+    cpdef void send_sipi(self, uint32_t vector) noexcept nogil
 
 cdef class Wiring:
     cdef Board board
     cdef public object exception
     cdef object ports_object, mmio_object, engine_object
+    cdef public list processors
+    cdef void record_exception(self, object error)

@@ -1,0 +1,33 @@
+# cython: language_level=3
+# An interrupt request line: a level with one driver and one sink, as an ISA or PCI line behind its inverter.
+"""Interrupt lines from devices to whoever the machine wires them to."""
+
+
+cdef class IrqLine:
+    """One interrupt line. The sink's `set_irq(number, level)` is called on changes only; `sink` may be None."""
+
+    def __init__(self, object sink=None, int number=0, str name=""):
+        self.sink = sink
+        self.number = number
+        self.name = name
+
+    cpdef set_level(self, bint level):
+        """Drives the line."""
+        if level != self.level:
+            self.level = level
+            if self.sink is not None:
+                self.sink.set_irq(self.number, level)
+
+    def raise_(self):
+        """Drives the line high (asserted)."""
+        self.set_level(True)
+
+    def lower(self):
+        """Drives the line low."""
+        self.set_level(False)
+
+    def pulse(self):
+        """A rising edge and a falling one: one request at an edge-triggered input."""
+        self.set_level(False)
+        self.set_level(True)
+        self.set_level(False)
