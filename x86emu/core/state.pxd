@@ -210,6 +210,7 @@ cdef enum Mode:
     MODE_HOOKED = 0x400      # traces call the trace/hook callback before every instruction
     MODE_LONG = 0x800        # EFER.LMA (compatibility mode differs in system instructions)
     MODE_AVX = 0x1000        # CR4.OSXSAVE and XCR0[2:1] = 11b
+    MODE_CODE_CHECKED = 0x2000   # CS has a limit below 4 GiB
 
 cdef enum Exit:
     EXIT_NONE = 0            # go on with the trace at rip
@@ -286,7 +287,36 @@ cdef struct Trace:
     Trace* all_next
     Insn insns[1]
 
-cdef struct Shared           # core/trace: trace cache, physical memory, feature bits; one for all processors
+cdef struct MapRange:        # [start, end) of guest-physical space; offsets into the backing buffer or NO_BACKING
+    uint64_t start, end
+    uint64_t read_offset, write_offset
+
+cdef enum:
+    LOW_PAGES = 256          # the first MiB is looked up by page
+    MAX_RANGES = 64
+    TRACE_HASH = 131072
+
+cdef struct Memory:          # guest-physical memory: one backing buffer [RAM][ROM], and who sees what of it where
+    uint8_t* backing
+    uint64_t backing_size
+    uint64_t* code_mask      # per backing page: which 64-byte lines hold decoded code
+    Trace** page_traces      # per backing page
+    uint64_t low_read[256]
+    uint64_t low_write[256]
+    MapRange ranges[64]
+    int n_ranges
+    MapRange smm_ranges[16]
+    int n_smm_ranges
+
+cdef struct Shared:          # one for all processors of a machine
+    Memory memory
+    Trace** hash             # TRACE_HASH buckets
+    uint64_t n_traces, n_flushes, n_stale
+    Cpu* cpus[64]
+    int n_cpus
+    void* arena              # trace storage (core/trace.pyx)
+    int flush_wanted
+    void (*hook)(Cpu* c, Insn* i) noexcept nogil     # MODE_HOOKED
 
 cdef struct Cpu:
     # --- hot ---
@@ -346,7 +376,10 @@ cdef struct Cpu:
     uint16_t next_key
     uint64_t key_epoch
     uint16_t pcid_key[4096]
-    uint64_t large_low[2], large_high[2]   # linear ranges in which a large page was cached
+    uint64_t large_filter[64]     # which 2 MiB frames of linear space may have been cached from a large page (hashed bits)
+    uint64_t huge_filter[64]      # the same for 1 GiB frames
+    uint64_t cs_base         # 0 in 64-bit mode
+    uint64_t cs_high         # last valid offset of CS; all ones in 64-bit mode
     uint64_t maxphyaddr_mask # reserved physical address bits
     uint8_t features[256]    # by isa feature number
     Signals* signals

@@ -1,0 +1,87 @@
+# cython: language_level=3
+# The trace cache, and how one trace goes on to the next (SDM 3A 12.1.3 on self-modifying code is kept by 64-byte lines).
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
+from x86emu.core.state cimport *
+
+cdef void invalidate_code(Shared* s, uint64_t backing_offset, uint64_t n) noexcept nogil
+cdef void flush_traces(Shared* s) noexcept nogil
+cdef void stale(Cpu* c, Insn* i) noexcept nogil
+
+cdef inline uint64_t trace_bucket(uint64_t address, uint32_t mode) noexcept nogil:
+    return (address ^ (address >> 15) ^ (<uint64_t>mode * 0x9E5)) & (TRACE_HASH - 1)
+
+cdef inline Trace* probe_trace(Cpu* c, uint64_t rip) noexcept nogil:
+    """The cached trace at rip under the mode now in force, or NULL: through the execute TLB and the trace hash, no faults."""
+    cdef uint64_t linear = rip + c.cs_base
+    cdef TlbEntry* t = &c.tlb_exec[(linear >> PAGE_SHIFT) & TLB_MASK]
+    cdef uint64_t address
+    cdef Trace* trace
+    if unlikely(t.tag != ((linear & 0xFFFFFFFFFFFFF000ULL) | c.real_key)):
+        return NULL
+    address = linear + t.addend
+    trace = c.shared.hash[trace_bucket(address, c.mode)]
+    while trace != NULL:
+        if likely(trace.address == address and trace.mode == c.mode):
+            if unlikely(trace.second_page != 0xFFFFFFFFFFFFFFFFULL):
+                return NULL          # crosses a page: the run loop checks the second one
+            return trace
+        trace = trace.hash_next
+    return NULL
+
+cdef inline void enter_trace(Cpu* c, Trace* t) noexcept nogil:
+    """Charges the budget and runs t; back to the run loop where the budget does not suffice. Tail position."""
+    c.budget -= t.n
+    if unlikely(c.budget < 0 or (c.mode & MODE_CODE_CHECKED and c.r[REG_RIP] + t.n_bytes - 1 > c.cs_high)):
+        c.budget += t.n
+        return
+    if LOOP_FORM:
+        c.next = &t.insns[0]
+    else:
+        t.insns[0].fn(c, &t.insns[0])
+
+cdef inline void goto_linked(Cpu* c, Insn* i, uint64_t rip, Trace** link) noexcept nogil:
+    """Goes on at rip, a target in the same page as instruction i, through link once it is known. Tail position."""
+    cdef Trace* t = link[0]
+    c.r[REG_RIP] = rip
+    if likely(t != NULL):
+        c.budget -= t.n
+        if unlikely(c.budget < 0):
+            c.budget += t.n
+            return
+        if LOOP_FORM:
+            c.next = &t.insns[0]
+        else:
+            t.insns[0].fn(c, &t.insns[0])
+        return
+    c.link = link            # the run loop finds the trace and patches the link
+
+cdef inline void goto_linked_checked(Cpu* c, Insn* i, uint64_t rip, Trace** link) noexcept nogil:
+    """goto_linked() for 16- and 32-bit code, where CS may have a limit. Tail position."""
+    cdef Trace* t = link[0]
+    c.r[REG_RIP] = rip
+    if likely(t != NULL):
+        c.budget -= t.n
+        if unlikely(c.budget < 0 or rip + t.n_bytes - 1 > c.cs_high):
+            c.budget += t.n
+            return
+        if LOOP_FORM:
+            c.next = &t.insns[0]
+        else:
+            t.insns[0].fn(c, &t.insns[0])
+        return
+    c.link = link
+
+cdef inline void goto_indirect(Cpu* c, Insn* i, uint64_t rip) noexcept nogil:
+    """Goes on at any rip (checked against limit and canonical form by the caller). Tail position."""
+    cdef Trace* t
+    c.r[REG_RIP] = rip
+    t = probe_trace(c, rip)
+    if likely(t != NULL):
+        c.budget -= t.n
+        if unlikely(c.budget < 0 or rip + t.n_bytes - 1 > c.cs_high):
+            c.budget += t.n
+            return
+        if LOOP_FORM:
+            c.next = &t.insns[0]
+        else:
+            t.insns[0].fn(c, &t.insns[0])
