@@ -1,0 +1,66 @@
+"""The feature table: numbers, CPUID bits, needs."""
+
+from __future__ import annotations
+
+import pytest
+
+from x86emu.errors import UserInputError
+from x86emu.isa.features import (
+    ALIASES,
+    FEATURES,
+    IMPLEMENTED,
+    NOT_IMPLEMENTED,
+    feature_named,
+    missing_needs,
+    with_needs,
+)
+
+
+def test_numbers_are_the_order_and_fit_the_core() -> None:
+    assert [f.number for f in FEATURES.values()] == list(range(len(FEATURES)))
+    assert len(FEATURES) <= 256
+    assert FEATURES["base"].number == 0
+
+
+def test_no_two_features_share_a_cpuid_bit() -> None:
+    places = [(f.leaf, f.subleaf, f.register, f.bit) for f in FEATURES.values() if f.leaf is not None]
+    assert len(places) == len(set(places))
+    assert all(f.register in ("eax", "ebx", "ecx", "edx") for f in FEATURES.values() if f.leaf is not None)
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [  # SDM 2A, CPUID tables 3-10, 3-11; APM 3 E.4
+        ("sse3", (1, 0, "ecx", 0)),
+        ("xsave", (1, 0, "ecx", 26)),
+        ("pat", (1, 0, "edx", 16)),
+        ("lm", (0x80000001, 0, "edx", 29)),
+        ("smap", (7, 0, "ebx", 20)),
+        ("pku", (7, 0, "ecx", 3)),
+        ("xsavec", (13, 1, "eax", 1)),
+    ],
+)
+def test_places(name: str, place: tuple[int, int, str, int]) -> None:
+    f = FEATURES[name]
+    assert (f.leaf, f.subleaf, f.register, f.bit) == place
+
+
+def test_needs_name_features_and_aliases_are_no_names() -> None:
+    for feature in FEATURES.values():
+        assert all(need in FEATURES for need in feature.needs), feature
+    assert not set(ALIASES) & set(FEATURES)
+    assert set(NOT_IMPLEMENTED) <= set(FEATURES)
+    assert not missing_needs(with_needs(IMPLEMENTED) - set(NOT_IMPLEMENTED))
+
+
+def test_names_are_found_however_written() -> None:
+    assert feature_named("SSE4.1").name == "sse4_1"
+    assert feature_named("lzcnt").name == "abm"
+    assert feature_named("tsc-deadline").name == "tsc_deadline"
+    with pytest.raises(UserInputError, match="near matches: .*popcnt"):
+        feature_named("popcnd")
+
+
+def test_missing_needs_are_told() -> None:
+    assert missing_needs(frozenset({"sse2"})) == [("sse2", "sse")]
+    assert "pae" in with_needs({"lm"})
