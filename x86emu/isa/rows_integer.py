@@ -5,7 +5,7 @@ since a masked count of zero leaves them alone.  Where two rows share an opcode,
 lacks is passed over: F3 0F BC is BSF on a processor without BMI1 (SDM 2B, TZCNT).
 
 Attributes used here beyond the common ones:
-  B0, B1     REX.B must have this value (90h is NOP, with REX.B it exchanges R8 and rAX)
+  B0         not with REX.B (90h is NOP; with REX.B it exchanges R8 and rAX, the row 90+r)
   noaccess   the memory operand is an address only: no segment check and no access (LEA, NOP Ev, PREFETCH)
 """
 
@@ -17,12 +17,12 @@ ROWS = """
 03 | ADD | Gv, Ev | w=oszapc | -
 04 | ADD | AL, Ib | w=oszapc | -
 05 | ADD | rAXv, Iz | w=oszapc | -
-08 | OR | Eb, Gb | w=oszapc u=a | lock
-09 | OR | Ev, Gv | w=oszapc u=a | lock
-0A | OR | Gb, Eb | w=oszapc u=a | -
-0B | OR | Gv, Ev | w=oszapc u=a | -
-0C | OR | AL, Ib | w=oszapc u=a | -
-0D | OR | rAXv, Iz | w=oszapc u=a | -
+08 | OR | Eb, Gb | w=oszpc u=a | lock
+09 | OR | Ev, Gv | w=oszpc u=a | lock
+0A | OR | Gb, Eb | w=oszpc u=a | -
+0B | OR | Gv, Ev | w=oszpc u=a | -
+0C | OR | AL, Ib | w=oszpc u=a | -
+0D | OR | rAXv, Iz | w=oszpc u=a | -
 10 | ADC | Eb, Gb | w=oszapc r=c | lock
 11 | ADC | Ev, Gv | w=oszapc r=c | lock
 12 | ADC | Gb, Eb | w=oszapc r=c | -
@@ -35,24 +35,24 @@ ROWS = """
 1B | SBB | Gv, Ev | w=oszapc r=c | -
 1C | SBB | AL, Ib | w=oszapc r=c | -
 1D | SBB | rAXv, Iz | w=oszapc r=c | -
-20 | AND | Eb, Gb | w=oszapc u=a | lock
-21 | AND | Ev, Gv | w=oszapc u=a | lock
-22 | AND | Gb, Eb | w=oszapc u=a | -
-23 | AND | Gv, Ev | w=oszapc u=a | -
-24 | AND | AL, Ib | w=oszapc u=a | -
-25 | AND | rAXv, Iz | w=oszapc u=a | -
+20 | AND | Eb, Gb | w=oszpc u=a | lock
+21 | AND | Ev, Gv | w=oszpc u=a | lock
+22 | AND | Gb, Eb | w=oszpc u=a | -
+23 | AND | Gv, Ev | w=oszpc u=a | -
+24 | AND | AL, Ib | w=oszpc u=a | -
+25 | AND | rAXv, Iz | w=oszpc u=a | -
 28 | SUB | Eb, Gb | w=oszapc | lock
 29 | SUB | Ev, Gv | w=oszapc | lock
 2A | SUB | Gb, Eb | w=oszapc | -
 2B | SUB | Gv, Ev | w=oszapc | -
 2C | SUB | AL, Ib | w=oszapc | -
 2D | SUB | rAXv, Iz | w=oszapc | -
-30 | XOR | Eb, Gb | w=oszapc u=a | lock
-31 | XOR | Ev, Gv | w=oszapc u=a | lock
-32 | XOR | Gb, Eb | w=oszapc u=a | -
-33 | XOR | Gv, Ev | w=oszapc u=a | -
-34 | XOR | AL, Ib | w=oszapc u=a | -
-35 | XOR | rAXv, Iz | w=oszapc u=a | -
+30 | XOR | Eb, Gb | w=oszpc u=a | lock
+31 | XOR | Ev, Gv | w=oszpc u=a | lock
+32 | XOR | Gb, Eb | w=oszpc u=a | -
+33 | XOR | Gv, Ev | w=oszpc u=a | -
+34 | XOR | AL, Ib | w=oszpc u=a | -
+35 | XOR | rAXv, Iz | w=oszpc u=a | -
 38 | CMP | Eb, Gb | w=oszapc | ro
 39 | CMP | Ev, Gv | w=oszapc | ro
 3A | CMP | Gb, Eb | w=oszapc | ro
@@ -61,36 +61,36 @@ ROWS = """
 3D | CMP | rAXv, Iz | w=oszapc | ro
 # ----- group 1 -----
 80 /0 | ADD | Eb, Ib | w=oszapc | lock
-80 /1 | OR | Eb, Ib | w=oszapc u=a | lock
+80 /1 | OR | Eb, Ib | w=oszpc u=a | lock
 80 /2 | ADC | Eb, Ib | w=oszapc r=c | lock
 80 /3 | SBB | Eb, Ib | w=oszapc r=c | lock
-80 /4 | AND | Eb, Ib | w=oszapc u=a | lock
+80 /4 | AND | Eb, Ib | w=oszpc u=a | lock
 80 /5 | SUB | Eb, Ib | w=oszapc | lock
-80 /6 | XOR | Eb, Ib | w=oszapc u=a | lock
+80 /6 | XOR | Eb, Ib | w=oszpc u=a | lock
 80 /7 | CMP | Eb, Ib | w=oszapc | ro
 81 /0 | ADD | Ev, Iz | w=oszapc | lock
-81 /1 | OR | Ev, Iz | w=oszapc u=a | lock
+81 /1 | OR | Ev, Iz | w=oszpc u=a | lock
 81 /2 | ADC | Ev, Iz | w=oszapc r=c | lock
 81 /3 | SBB | Ev, Iz | w=oszapc r=c | lock
-81 /4 | AND | Ev, Iz | w=oszapc u=a | lock
+81 /4 | AND | Ev, Iz | w=oszpc u=a | lock
 81 /5 | SUB | Ev, Iz | w=oszapc | lock
-81 /6 | XOR | Ev, Iz | w=oszapc u=a | lock
+81 /6 | XOR | Ev, Iz | w=oszpc u=a | lock
 81 /7 | CMP | Ev, Iz | w=oszapc | ro
 82 /0 | ADD | Eb, Ib | w=oszapc | lock,i64
-82 /1 | OR | Eb, Ib | w=oszapc u=a | lock,i64
+82 /1 | OR | Eb, Ib | w=oszpc u=a | lock,i64
 82 /2 | ADC | Eb, Ib | w=oszapc r=c | lock,i64
 82 /3 | SBB | Eb, Ib | w=oszapc r=c | lock,i64
-82 /4 | AND | Eb, Ib | w=oszapc u=a | lock,i64
+82 /4 | AND | Eb, Ib | w=oszpc u=a | lock,i64
 82 /5 | SUB | Eb, Ib | w=oszapc | lock,i64
-82 /6 | XOR | Eb, Ib | w=oszapc u=a | lock,i64
+82 /6 | XOR | Eb, Ib | w=oszpc u=a | lock,i64
 82 /7 | CMP | Eb, Ib | w=oszapc | ro,i64
 83 /0 | ADD | Ev, Ib | w=oszapc | lock
-83 /1 | OR | Ev, Ib | w=oszapc u=a | lock
+83 /1 | OR | Ev, Ib | w=oszpc u=a | lock
 83 /2 | ADC | Ev, Ib | w=oszapc r=c | lock
 83 /3 | SBB | Ev, Ib | w=oszapc r=c | lock
-83 /4 | AND | Ev, Ib | w=oszapc u=a | lock
+83 /4 | AND | Ev, Ib | w=oszpc u=a | lock
 83 /5 | SUB | Ev, Ib | w=oszapc | lock
-83 /6 | XOR | Ev, Ib | w=oszapc u=a | lock
+83 /6 | XOR | Ev, Ib | w=oszpc u=a | lock
 83 /7 | CMP | Ev, Ib | w=oszapc | ro
 # ----- INC, DEC, NOT, NEG, TEST, MUL, DIV (groups 3, 4, 5) -----
 40+r | INC | Zv | w=oszap | i64
@@ -99,29 +99,29 @@ FE /0 | INC | Eb | w=oszap | lock
 FE /1 | DEC | Eb | w=oszap | lock
 FF /0 | INC | Ev | w=oszap | lock
 FF /1 | DEC | Ev | w=oszap | lock
-84 | TEST | Eb, Gb | w=oszapc u=a | ro
-85 | TEST | Ev, Gv | w=oszapc u=a | ro
-A8 | TEST | AL, Ib | w=oszapc u=a | ro
-A9 | TEST | rAXv, Iz | w=oszapc u=a | ro
-F6 /0 | TEST | Eb, Ib | w=oszapc u=a | ro
-F6 /1 | TEST | Eb, Ib | w=oszapc u=a | ro
+84 | TEST | Eb, Gb | w=oszpc u=a | ro
+85 | TEST | Ev, Gv | w=oszpc u=a | ro
+A8 | TEST | AL, Ib | w=oszpc u=a | ro
+A9 | TEST | rAXv, Iz | w=oszpc u=a | ro
+F6 /0 | TEST | Eb, Ib | w=oszpc u=a | ro
+F6 /1 | TEST | Eb, Ib | w=oszpc u=a | ro
 F6 /2 | NOT | Eb | - | lock
 F6 /3 | NEG | Eb | w=oszapc | lock
-F6 /4 | MUL | Eb | w=oszapc u=szap | ro
-F6 /5 | IMUL | Eb | w=oszapc u=szap | ro
-F6 /6 | DIV | Eb | w=oszapc u=oszapc | ro
-F6 /7 | IDIV | Eb | w=oszapc u=oszapc | ro
-F7 /0 | TEST | Ev, Iz | w=oszapc u=a | ro
-F7 /1 | TEST | Ev, Iz | w=oszapc u=a | ro
+F6 /4 | MUL | Eb | w=oc u=szap | ro
+F6 /5 | IMUL | Eb | w=oc u=szap | ro
+F6 /6 | DIV | Eb | u=oszapc | ro
+F6 /7 | IDIV | Eb | u=oszapc | ro
+F7 /0 | TEST | Ev, Iz | w=oszpc u=a | ro
+F7 /1 | TEST | Ev, Iz | w=oszpc u=a | ro
 F7 /2 | NOT | Ev | - | lock
 F7 /3 | NEG | Ev | w=oszapc | lock
-F7 /4 | MUL | Ev | w=oszapc u=szap | ro
-F7 /5 | IMUL | Ev | w=oszapc u=szap | ro
-F7 /6 | DIV | Ev | w=oszapc u=oszapc | ro
-F7 /7 | IDIV | Ev | w=oszapc u=oszapc | ro
-69 | IMUL | Gv, Ev, Iz | w=oszapc u=szap | wo,feature=i186
-6B | IMUL | Gv, Ev, Ib | w=oszapc u=szap | wo,feature=i186
-0F AF | IMUL | Gv, Ev | w=oszapc u=szap | feature=i386
+F7 /4 | MUL | Ev | w=oc u=szap | ro
+F7 /5 | IMUL | Ev | w=oc u=szap | ro
+F7 /6 | DIV | Ev | u=oszapc | ro
+F7 /7 | IDIV | Ev | u=oszapc | ro
+69 | IMUL | Gv, Ev, Iz | w=oc u=szap | wo,feature=i186
+6B | IMUL | Gv, Ev, Ib | w=oc u=szap | wo,feature=i186
+0F AF | IMUL | Gv, Ev | w=oc u=szap | feature=i386
 # ----- moves -----
 88 | MOV | Eb, Gb | - | wo
 89 | MOV | Ev, Gv | - | wo
@@ -144,14 +144,7 @@ C7 /0 | MOV | Ev, Iz | - | wo
 86 | XCHG | Eb, Gb | - | lock
 87 | XCHG | Ev, Gv | - | lock
 90 | NOP | - | - | B0
-90+r | XCHG | Zv, rAXv | - | B1
-91 | XCHG | Zv, rAXv | - | -
-92 | XCHG | Zv, rAXv | - | -
-93 | XCHG | Zv, rAXv | - | -
-94 | XCHG | Zv, rAXv | - | -
-95 | XCHG | Zv, rAXv | - | -
-96 | XCHG | Zv, rAXv | - | -
-97 | XCHG | Zv, rAXv | - | -
+90+r | XCHG | Zv, rAXv | - | -
 F3 90 | PAUSE | - | - | end,B0
 98 | CBW | !v | - | -
 99 | CWD | !v | - | -
@@ -191,58 +184,58 @@ F9 | STC | - | w=c | -
 FC | CLD | - | w=d | -
 FD | STD | - | w=d | -
 # ----- shifts and rotates (group 2; /6 is an undocumented twin of /4) -----
-C0 /0 | ROL | Eb, Ib | w=oc r=oc u=o | feature=i186
-C0 /1 | ROR | Eb, Ib | w=oc r=oc u=o | feature=i186
-C0 /2 | RCL | Eb, Ib | w=oc r=oc u=o | feature=i186
-C0 /3 | RCR | Eb, Ib | w=oc r=oc u=o | feature=i186
-C0 /4 | SHL | Eb, Ib | w=oszapc r=oszapc u=oa | feature=i186
-C0 /5 | SHR | Eb, Ib | w=oszapc r=oszapc u=oa | feature=i186
-C0 /6 | SHL | Eb, Ib | w=oszapc r=oszapc u=oa | feature=i186
-C0 /7 | SAR | Eb, Ib | w=oszapc r=oszapc u=oa | feature=i186
-C1 /0 | ROL | Ev, Ib | w=oc r=oc u=o | feature=i186
-C1 /1 | ROR | Ev, Ib | w=oc r=oc u=o | feature=i186
-C1 /2 | RCL | Ev, Ib | w=oc r=oc u=o | feature=i186
-C1 /3 | RCR | Ev, Ib | w=oc r=oc u=o | feature=i186
-C1 /4 | SHL | Ev, Ib | w=oszapc r=oszapc u=oa | feature=i186
-C1 /5 | SHR | Ev, Ib | w=oszapc r=oszapc u=oa | feature=i186
-C1 /6 | SHL | Ev, Ib | w=oszapc r=oszapc u=oa | feature=i186
-C1 /7 | SAR | Ev, Ib | w=oszapc r=oszapc u=oa | feature=i186
+C0 /0 | ROL | Eb, Ib | w=c r=oc u=o | feature=i186
+C0 /1 | ROR | Eb, Ib | w=c r=oc u=o | feature=i186
+C0 /2 | RCL | Eb, Ib | w=c r=oc u=o | feature=i186
+C0 /3 | RCR | Eb, Ib | w=c r=oc u=o | feature=i186
+C0 /4 | SHL | Eb, Ib | w=szpc r=oszapc u=oa | feature=i186
+C0 /5 | SHR | Eb, Ib | w=szpc r=oszapc u=oa | feature=i186
+C0 /6 | SHL | Eb, Ib | w=szpc r=oszapc u=oa | feature=i186
+C0 /7 | SAR | Eb, Ib | w=szpc r=oszapc u=oa | feature=i186
+C1 /0 | ROL | Ev, Ib | w=c r=oc u=o | feature=i186
+C1 /1 | ROR | Ev, Ib | w=c r=oc u=o | feature=i186
+C1 /2 | RCL | Ev, Ib | w=c r=oc u=o | feature=i186
+C1 /3 | RCR | Ev, Ib | w=c r=oc u=o | feature=i186
+C1 /4 | SHL | Ev, Ib | w=szpc r=oszapc u=oa | feature=i186
+C1 /5 | SHR | Ev, Ib | w=szpc r=oszapc u=oa | feature=i186
+C1 /6 | SHL | Ev, Ib | w=szpc r=oszapc u=oa | feature=i186
+C1 /7 | SAR | Ev, Ib | w=szpc r=oszapc u=oa | feature=i186
 D0 /0 | ROL | Eb, 1 | w=oc | -
 D0 /1 | ROR | Eb, 1 | w=oc | -
 D0 /2 | RCL | Eb, 1 | w=oc r=c | -
 D0 /3 | RCR | Eb, 1 | w=oc r=c | -
-D0 /4 | SHL | Eb, 1 | w=oszapc u=a | -
-D0 /5 | SHR | Eb, 1 | w=oszapc u=a | -
-D0 /6 | SHL | Eb, 1 | w=oszapc u=a | -
-D0 /7 | SAR | Eb, 1 | w=oszapc u=a | -
+D0 /4 | SHL | Eb, 1 | w=oszpc u=a | -
+D0 /5 | SHR | Eb, 1 | w=oszpc u=a | -
+D0 /6 | SHL | Eb, 1 | w=oszpc u=a | -
+D0 /7 | SAR | Eb, 1 | w=oszpc u=a | -
 D1 /0 | ROL | Ev, 1 | w=oc | -
 D1 /1 | ROR | Ev, 1 | w=oc | -
 D1 /2 | RCL | Ev, 1 | w=oc r=c | -
 D1 /3 | RCR | Ev, 1 | w=oc r=c | -
-D1 /4 | SHL | Ev, 1 | w=oszapc u=a | -
-D1 /5 | SHR | Ev, 1 | w=oszapc u=a | -
-D1 /6 | SHL | Ev, 1 | w=oszapc u=a | -
-D1 /7 | SAR | Ev, 1 | w=oszapc u=a | -
-D2 /0 | ROL | Eb, CL | w=oc r=oc u=o | -
-D2 /1 | ROR | Eb, CL | w=oc r=oc u=o | -
-D2 /2 | RCL | Eb, CL | w=oc r=oc u=o | -
-D2 /3 | RCR | Eb, CL | w=oc r=oc u=o | -
-D2 /4 | SHL | Eb, CL | w=oszapc r=oszapc u=oa | -
-D2 /5 | SHR | Eb, CL | w=oszapc r=oszapc u=oa | -
-D2 /6 | SHL | Eb, CL | w=oszapc r=oszapc u=oa | -
-D2 /7 | SAR | Eb, CL | w=oszapc r=oszapc u=oa | -
-D3 /0 | ROL | Ev, CL | w=oc r=oc u=o | -
-D3 /1 | ROR | Ev, CL | w=oc r=oc u=o | -
-D3 /2 | RCL | Ev, CL | w=oc r=oc u=o | -
-D3 /3 | RCR | Ev, CL | w=oc r=oc u=o | -
-D3 /4 | SHL | Ev, CL | w=oszapc r=oszapc u=oa | -
-D3 /5 | SHR | Ev, CL | w=oszapc r=oszapc u=oa | -
-D3 /6 | SHL | Ev, CL | w=oszapc r=oszapc u=oa | -
-D3 /7 | SAR | Ev, CL | w=oszapc r=oszapc u=oa | -
-0F A4 | SHLD | Ev, Gv, Ib | w=oszapc r=oszapc u=oa | feature=i386
-0F A5 | SHLD | Ev, Gv, CL | w=oszapc r=oszapc u=oa | feature=i386
-0F AC | SHRD | Ev, Gv, Ib | w=oszapc r=oszapc u=oa | feature=i386
-0F AD | SHRD | Ev, Gv, CL | w=oszapc r=oszapc u=oa | feature=i386
+D1 /4 | SHL | Ev, 1 | w=oszpc u=a | -
+D1 /5 | SHR | Ev, 1 | w=oszpc u=a | -
+D1 /6 | SHL | Ev, 1 | w=oszpc u=a | -
+D1 /7 | SAR | Ev, 1 | w=oszpc u=a | -
+D2 /0 | ROL | Eb, CL | w=c r=oc u=o | -
+D2 /1 | ROR | Eb, CL | w=c r=oc u=o | -
+D2 /2 | RCL | Eb, CL | w=c r=oc u=o | -
+D2 /3 | RCR | Eb, CL | w=c r=oc u=o | -
+D2 /4 | SHL | Eb, CL | w=szpc r=oszapc u=oa | -
+D2 /5 | SHR | Eb, CL | w=szpc r=oszapc u=oa | -
+D2 /6 | SHL | Eb, CL | w=szpc r=oszapc u=oa | -
+D2 /7 | SAR | Eb, CL | w=szpc r=oszapc u=oa | -
+D3 /0 | ROL | Ev, CL | w=c r=oc u=o | -
+D3 /1 | ROR | Ev, CL | w=c r=oc u=o | -
+D3 /2 | RCL | Ev, CL | w=c r=oc u=o | -
+D3 /3 | RCR | Ev, CL | w=c r=oc u=o | -
+D3 /4 | SHL | Ev, CL | w=szpc r=oszapc u=oa | -
+D3 /5 | SHR | Ev, CL | w=szpc r=oszapc u=oa | -
+D3 /6 | SHL | Ev, CL | w=szpc r=oszapc u=oa | -
+D3 /7 | SAR | Ev, CL | w=szpc r=oszapc u=oa | -
+0F A4 | SHLD | Ev, Gv, Ib | w=szpc r=oszapc u=oa | feature=i386
+0F A5 | SHLD | Ev, Gv, CL | w=szpc r=oszapc u=oa | feature=i386
+0F AC | SHRD | Ev, Gv, Ib | w=szpc r=oszapc u=oa | feature=i386
+0F AD | SHRD | Ev, Gv, CL | w=szpc r=oszapc u=oa | feature=i386
 # ----- bits -----
 0F A3 | BT | Ev, Gv | w=c u=osap | ro,feature=i386
 0F AB | BTS | Ev, Gv | w=c u=osap | lock,feature=i386
@@ -252,22 +245,22 @@ D3 /7 | SAR | Ev, CL | w=oszapc r=oszapc u=oa | -
 0F BA /5 | BTS | Ev, Ib | w=c u=osap | lock,feature=i386
 0F BA /6 | BTR | Ev, Ib | w=c u=osap | lock,feature=i386
 0F BA /7 | BTC | Ev, Ib | w=c u=osap | lock,feature=i386
-0F BC | BSF | Gv, Ev | w=oszapc u=osapc | feature=i386
-0F BD | BSR | Gv, Ev | w=oszapc u=osapc | feature=i386
-F3 0F BC | TZCNT | Gv, Ev | w=oszapc u=osap | wo,feature=bmi1
-F3 0F BD | LZCNT | Gv, Ev | w=oszapc u=osap | wo,feature=lzcnt
+0F BC | BSF | Gv, Ev | w=z u=osapc | feature=i386
+0F BD | BSR | Gv, Ev | w=z u=osapc | feature=i386
+F3 0F BC | TZCNT | Gv, Ev | w=zc u=osap | wo,feature=bmi1
+F3 0F BD | LZCNT | Gv, Ev | w=zc u=osap | wo,feature=lzcnt
 F3 0F B8 | POPCNT | Gv, Ev | w=oszapc | wo,feature=popcnt
 F2 0F 38 F0 | CRC32 | Gy, Eb | - | feature=sse4_2
 F2 0F 38 F1 | CRC32 | Gy, Ev | - | feature=sse4_2
 66 0F 38 F6 | ADCX | Gy, Ey | w=c r=c | feature=adx
 F3 0F 38 F6 | ADOX | Gy, Ey | w=o r=o | feature=adx
 # ----- decimal -----
-27 | DAA | - | w=oszapc r=ac u=o | i64
-2F | DAS | - | w=oszapc r=ac u=o | i64
-37 | AAA | - | w=oszapc r=a u=oszp | i64
-3F | AAS | - | w=oszapc r=a u=oszp | i64
-D4 | AAM | Ib | w=oszapc u=oac | i64
-D5 | AAD | Ib | w=oszapc u=oac | i64
+27 | DAA | - | w=szapc r=ac u=o | i64
+2F | DAS | - | w=szapc r=ac u=o | i64
+37 | AAA | - | w=ac r=a u=oszp | i64
+3F | AAS | - | w=ac r=a u=oszp | i64
+D4 | AAM | Ib | w=szp u=oac | i64
+D5 | AAD | Ib | w=szp u=oac | i64
 # ----- SETcc, CMOVcc -----
 0F 90 | SETO | Eb | r=o | wo,feature=i386
 0F 91 | SETNO | Eb | r=o | wo,feature=i386
@@ -313,21 +306,21 @@ NP 0F AE /7 | CLFLUSH | Mb | - | ro,mem,feature=clflush
 66 0F AE /7 | CLFLUSHOPT | Mb | - | ro,mem,feature=clflushopt
 0F 0D /0 | PREFETCH | Mb | - | mem,noaccess,handler=NOP,feature=prefetchw
 0F 0D /1 | PREFETCHW | Mb | - | mem,noaccess,handler=NOP,feature=prefetchw
-0F 0D | NOP | Ev | - | noaccess,handler=NOP,feature=prefetchw
+0F 0D | NOP | Ev | - | noaccess,handler=NOP,feature=p6
 0F 18 /0 | PREFETCHNTA | Mb | - | mem,noaccess,handler=NOP,feature=sse
 0F 18 /1 | PREFETCHT0 | Mb | - | mem,noaccess,handler=NOP,feature=sse
 0F 18 /2 | PREFETCHT1 | Mb | - | mem,noaccess,handler=NOP,feature=sse
 0F 18 /3 | PREFETCHT2 | Mb | - | mem,noaccess,handler=NOP,feature=sse
-0F 18 | NOP | Ev | - | noaccess,handler=NOP,feature=i686
-0F 19 | NOP | Ev | - | noaccess,handler=NOP,feature=i686
-0F 1A | NOP | Ev | - | noaccess,handler=NOP,feature=i686
-0F 1B | NOP | Ev | - | noaccess,handler=NOP,feature=i686
-0F 1C | NOP | Ev | - | noaccess,handler=NOP,feature=i686
-0F 1D | NOP | Ev | - | noaccess,handler=NOP,feature=i686
-F3 0F 1E FA | ENDBR64 | - | - | handler=NOP,feature=i686
-F3 0F 1E FB | ENDBR32 | - | - | handler=NOP,feature=i686
-0F 1E | NOP | Ev | - | noaccess,handler=NOP,feature=i686
-0F 1F | NOP | Ev | - | noaccess,handler=NOP,feature=i686
+0F 18 | NOP | Ev | - | noaccess,handler=NOP,feature=p6
+0F 19 | NOP | Ev | - | noaccess,handler=NOP,feature=p6
+0F 1A | NOP | Ev | - | noaccess,handler=NOP,feature=p6
+0F 1B | NOP | Ev | - | noaccess,handler=NOP,feature=p6
+0F 1C | NOP | Ev | - | noaccess,handler=NOP,feature=p6
+0F 1D | NOP | Ev | - | noaccess,handler=NOP,feature=p6
+F3 0F 1E FA | ENDBR64 | - | - | handler=NOP,feature=p6
+F3 0F 1E FB | ENDBR32 | - | - | handler=NOP,feature=p6
+0F 1E | NOP | Ev | - | noaccess,handler=NOP,feature=p6
+0F 1F | NOP | Ev | - | noaccess,handler=NOP,feature=p6
 # ----- undefined on purpose -----
 0F 0B | UD2 | - | - | end
 0F B9 | UD1 | Gv, Ev | - | end,noaccess,handler=UD2

@@ -9,7 +9,7 @@ A row is one line of the opcode map (Intel SDM volume 2D, appendix A), written
   beyond the opcode is an exact ModRM byte (`0F 01 C8`), `D8 C0+i` one with a register in its low three bits.  A row
   with an exact ModRM byte goes before one with an extension or none.
 * operands: the letters and sizes of appendix A.2, separated by commas; registers by name; `rAXv` is rAX by operand
-  size; `!v` is no operand, it says that the operand size matters.
+  size; `!v` is no operand, it says that the operand size matters, `!a` that the address size does.
 * flags: `w=oszapc r=c u=a`: written with a defined value, read, undefined afterwards.
 * attributes: those of ATTRIBUTES below.
 
@@ -91,7 +91,7 @@ FIXED: dict[str, str] = {
 }
 """Operands that the opcode implies, with their size letter."""
 
-PSEUDO = {f"!{size}": size for size in "bwdqvzy"}
+PSEUDO = {**{f"!{size}": size for size in "bwdqvzy"}, "!a": "address"}
 
 ATTRIBUTES: dict[str, str] = {
     "feature": "=NAME: #UD on a model without it",
@@ -109,6 +109,8 @@ ATTRIBUTES: dict[str, str] = {
     "cpl0": "#GP(0) unless CPL is 0 (the handler checks)",
     "rep": "F3 selects the REP_ handler",
     "repz": "F3 and F2 select the REPE_ and REPNE_ handler",
+    "B0": "only without REX.B",
+    "noaccess": "the memory operand is only an address: no segment check, no segment base, no access",
     "asz": "Insn.aux is the address size: 0 is 16, 1 is 32, 2 is 64 bits",
     "aux": "=N: value of Insn.aux",
     "W0": "only without REX.W",
