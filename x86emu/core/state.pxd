@@ -17,7 +17,7 @@ ctypedef fused uint_t:
     uint32_t
     uint64_t
 
-cdef enum Gpr:
+cdef enum:                  # general registers (anonymous enums: Cython takes no named one as an index)
     RAX = 0
     RCX = 1
     RDX = 2
@@ -36,7 +36,7 @@ cdef enum Gpr:
     REG_TMP2 = 22
     N_REGS = 24
 
-cdef enum SegReg:
+cdef enum:                  # segment registers
     ES = 0
     CS = 1
     SS = 2

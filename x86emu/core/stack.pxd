@@ -1,0 +1,86 @@
+# cython: language_level=3
+# Implicit stack accesses at the current CPL (SDM 1, 6.2; SDM 3A, 5.3 for the limit checks; #SS(0) for what they refuse).
+#
+# push*(c, i, value) and pop*(c, i, &value) return False after raising the fault; RSP changes only after the access has
+# succeeded.  Instructions with several accesses read with peek*(c, i, offset, &value) and write with
+# stack_store(c, i, sp, value), and commit RSP by set_sp() at the end.  All sp arguments are offsets in SS and are
+# masked by the stack address size here.
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
+from x86emu.core.state cimport *
+
+cdef bint stack_store_slow(Cpu* c, Insn* i, uint64_t sp, uint64_t value, uint32_t size) noexcept nogil
+cdef bint stack_load_slow(Cpu* c, Insn* i, uint64_t sp, uint32_t size) noexcept nogil          # value in c.mtmp
+# Checks [sp, sp + size) against SS (limit, rights, canonical form) and gives the linear address. False: #SS(0) raised.
+cdef bint stack_linear(Cpu* c, Insn* i, uint64_t sp, uint32_t size, bint write, uint64_t* linear) noexcept nogil
+# As an access of size bytes at sp would, but changes nothing: SS checks and page rights.
+cdef bint stack_probe(Cpu* c, Insn* i, uint64_t sp, uint32_t size, bint write) noexcept nogil
+
+cdef inline bint stack_store(Cpu* c, Insn* i, uint64_t sp, uint_t value) noexcept nogil:
+    """Stores at SS:sp."""
+    cdef TlbEntry* t
+    sp &= c.sp_mask
+    if likely(not c.stack_checked):
+        t = &c.tlb_write[(sp >> PAGE_SHIFT) & TLB_MASK]
+        if likely(t.tag == (((sp + (sizeof(uint_t) - 1)) & 0xFFFFFFFFFFFFF000ULL) | c.tlb_key)):
+            (<uint_t*>(t.addend + sp))[0] = value
+            return True
+    return stack_store_slow(c, i, sp, value, sizeof(uint_t))
+
+cdef inline bint stack_load(Cpu* c, Insn* i, uint64_t sp, uint_t* value) noexcept nogil:
+    """Loads from SS:sp."""
+    cdef TlbEntry* t
+    sp &= c.sp_mask
+    if likely(not c.stack_checked):
+        t = &c.tlb_read[(sp >> PAGE_SHIFT) & TLB_MASK]
+        if likely(t.tag == (((sp + (sizeof(uint_t) - 1)) & 0xFFFFFFFFFFFFF000ULL) | c.tlb_key)):
+            value[0] = (<uint_t*>(t.addend + sp))[0]
+            return True
+    if stack_load_slow(c, i, sp, sizeof(uint_t)):
+        value[0] = <uint_t>c.mtmp
+        return True
+    return False
+
+cdef inline void set_sp(Cpu* c, uint64_t sp) noexcept nogil:
+    """Sets rSP in the stack's address size; bits above it stay."""
+    c.r[RSP] = (c.r[RSP] & ~c.sp_mask) | (sp & c.sp_mask)
+
+cdef inline bint push(Cpu* c, Insn* i, uint_t value) noexcept nogil:
+    cdef uint64_t sp = c.r[RSP] - sizeof(uint_t)
+    if unlikely(not stack_store(c, i, sp, value)):
+        return False
+    set_sp(c, sp)
+    return True
+
+cdef inline bint pop(Cpu* c, Insn* i, uint_t* value) noexcept nogil:
+    if unlikely(not stack_load(c, i, c.r[RSP], value)):
+        return False
+    set_sp(c, c.r[RSP] + sizeof(uint_t))
+    return True
+
+cdef inline bint push16(Cpu* c, Insn* i, uint16_t value) noexcept nogil:
+    return push(c, i, value)
+
+cdef inline bint push32(Cpu* c, Insn* i, uint32_t value) noexcept nogil:
+    return push(c, i, value)
+
+cdef inline bint push64(Cpu* c, Insn* i, uint64_t value) noexcept nogil:
+    return push(c, i, value)
+
+cdef inline bint pop16(Cpu* c, Insn* i, uint16_t* value) noexcept nogil:
+    return pop(c, i, value)
+
+cdef inline bint pop32(Cpu* c, Insn* i, uint32_t* value) noexcept nogil:
+    return pop(c, i, value)
+
+cdef inline bint pop64(Cpu* c, Insn* i, uint64_t* value) noexcept nogil:
+    return pop(c, i, value)
+
+# What the n-th byte above the top of the stack holds; rSP stays.
+cdef inline bint peek16(Cpu* c, Insn* i, uint64_t offset, uint16_t* value) noexcept nogil:
+    return stack_load(c, i, c.r[RSP] + offset, value)
+
+cdef inline bint peek32(Cpu* c, Insn* i, uint64_t offset, uint32_t* value) noexcept nogil:
+    return stack_load(c, i, c.r[RSP] + offset, value)
+
+cdef inline bint peek64(Cpu* c, Insn* i, uint64_t offset, uint64_t* value) noexcept nogil:
+    return stack_load(c, i, c.r[RSP] + offset, value)

@@ -1,0 +1,39 @@
+# cython: language_level=3
+# The general path of implicit stack accesses (SDM 3A, 5.3 "Limit checking"; SDM 1, 3.3.7.1 for canonical addresses):
+# whatever is wrong with the address itself is #SS(0); page faults come from the MMU.
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
+from x86emu.core.state cimport *
+from x86emu.core.mmu cimport slow_load, slow_store, slow_probe, canonical
+
+cdef bint stack_linear(Cpu* c, Insn* i, uint64_t sp, uint32_t size, bint write, uint64_t* linear) noexcept nogil:
+    cdef Segment* s = &c.seg[SS]
+    sp &= c.sp_mask
+    if (c.mode & MODE_CODE) == MODE_CODE64:
+        if not canonical(c, sp) or not canonical(c, sp + size - 1):
+            fault_code(c, i, V_SS, 0)
+            return False
+        linear[0] = sp
+        return True
+    if not s.access & (ACCESS_WRITE if write else ACCESS_READ) or sp < s.low or sp + size - 1 > s.high:
+        fault_code(c, i, V_SS, 0)
+        return False
+    linear[0] = <uint32_t>(s.base + sp)
+    return True
+
+cdef bint stack_store_slow(Cpu* c, Insn* i, uint64_t sp, uint64_t value, uint32_t size) noexcept nogil:
+    cdef uint64_t linear = 0
+    if not stack_linear(c, i, sp, size, True, &linear):
+        return False
+    return slow_store(c, i, linear, value, size)
+
+cdef bint stack_load_slow(Cpu* c, Insn* i, uint64_t sp, uint32_t size) noexcept nogil:
+    cdef uint64_t linear = 0
+    if not stack_linear(c, i, sp, size, False, &linear):
+        return False
+    return slow_load(c, i, linear, size)
+
+cdef bint stack_probe(Cpu* c, Insn* i, uint64_t sp, uint32_t size, bint write) noexcept nogil:
+    cdef uint64_t linear = 0
+    if not stack_linear(c, i, sp, size, write, &linear):
+        return False
+    return slow_probe(c, i, linear, size, write)
