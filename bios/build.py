@@ -12,7 +12,8 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-IMAGES = {"boot_rom.asm": HERE.parent / "x86emu" / "firmware" / "boot_rom.bin"}
+SOURCE = HERE / "boot_rom.asm"
+IMAGE = HERE.parent / "x86emu" / "firmware" / "boot_rom.bin"
 
 
 def assemble(source: Path) -> bytes:
@@ -32,9 +33,8 @@ def assemble(source: Path) -> bytes:
 
 
 def main() -> int:
-    for source, image in IMAGES.items():
-        image.write_bytes(assemble(HERE / source))
-        print(f"{image}: {image.stat().st_size} bytes")
+    IMAGE.write_bytes(assemble(SOURCE))
+    print(f"{IMAGE}: {IMAGE.stat().st_size} bytes")
     return 0
 
 

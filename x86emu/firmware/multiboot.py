@@ -68,9 +68,7 @@ def _load_by_addresses(path: Path, data: bytes, offset: int, plan: BootPlan) -> 
     return int(max(load + size, bss_end))
 
 
-def plan_multiboot(
-    path: Path, data: bytes, offset: int, command_line: str, modules: Sequence[Module]
-) -> BootPlan:
+def plan_multiboot(path: Path, data: bytes, offset: int, command_line: str, modules: Sequence[Module]) -> BootPlan:
     """The plan for the kernel whose header is at ``offset``; UserInputError where it is broken or asks too much."""
     (flags,) = struct.unpack_from("<I", data, offset + 4)
     unknown = flags & REQUIRED_FLAGS & ~(FLAG_PAGE_ALIGN | FLAG_MEMORY | FLAG_VIDEO)

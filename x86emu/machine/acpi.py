@@ -54,9 +54,10 @@ class AcpiConfig:
 
 def sdt(signature: bytes, revision: int, body: bytes) -> bytes:
     """A system description table: header of 36 bytes (5.2.6) with the checksum left 0 for the loader."""
-    return struct.pack(
-        "<4sIBB6s8sI4sI", signature, 36 + len(body), revision, 0, OEM_ID, OEM_TABLE_ID, 1, CREATOR_ID, 1
-    ) + body
+    return (
+        struct.pack("<4sIBB6s8sI4sI", signature, 36 + len(body), revision, 0, OEM_ID, OEM_TABLE_ID, 1, CREATOR_ID, 1)
+        + body
+    )
 
 
 def generic_address(port: int, bits: int) -> bytes:
@@ -81,9 +82,7 @@ def fadt(config: AcpiConfig) -> bytes:
         0, 0,                       # reserved, preferred profile: unspecified
         SCI, SMI_COMMAND_PORT, ACPI_ENABLE, ACPI_DISABLE, 0, 0,
     )  # fmt: skip
-    body += struct.pack(
-        "<IIIIIIII", PM1_EVENT, 0, PM1_CONTROL, 0, 0, PM_TIMER, config.gpe0_port, 0
-    )
+    body += struct.pack("<IIIIIIII", PM1_EVENT, 0, PM1_CONTROL, 0, 0, PM_TIMER, config.gpe0_port, 0)
     body += struct.pack(
         "<BBBBBBBBHHHHBBBBBHBI",
         4, 2, 0, 4, 4, 0, 0, 0,     # lengths: PM1 event and control, PM2, timer, GPE0, GPE1; GPE1 base; C-states
@@ -183,9 +182,7 @@ def interrupt_routing() -> bytes:
         for pin in range(4):
             link = "LNKS" if (slot, pin) == (1, 0) else "LNK" + "ABCD"[(slot - 1 + pin) % 4]
             entries.append(
-                aml.package(
-                    aml.integer(slot << 16 | 0xFFFF), aml.integer(pin), aml.name_string(link), aml.ZERO_OP
-                )
+                aml.package(aml.integer(slot << 16 | 0xFFFF), aml.integer(pin), aml.name_string(link), aml.ZERO_OP)
             )
     return aml.name("_PRT", aml.package(*entries))
 
