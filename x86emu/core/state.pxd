@@ -382,6 +382,7 @@ cdef struct Cpu:
     uint64_t cs_high         # last valid offset of CS; all ones in 64-bit mode
     uint64_t maxphyaddr_mask # reserved physical address bits
     uint8_t features[256]    # by isa feature number
+    void* model              # ProcessorModel of core/model.pxd: CPUID leaves, valid register bits
     Signals* signals
     Board* board
     Shared* shared
