@@ -96,7 +96,10 @@ def test_flags_are_set_without_enables(rtc, clock, irq):
     assert clock.next_deadline() == 2**63 - 1  # nothing enabled: nothing scheduled
 
 
-@pytest.mark.parametrize("rate, period", [(1, 3_906_250), (2, 7_812_500), (3, 122_071), (6, 976_563), (15, SECOND // 2)])
+RATES = [(1, 3_906_250), (2, 7_812_500), (3, 122_071), (6, 976_563), (15, SECOND // 2)]
+
+
+@pytest.mark.parametrize("rate, period", RATES)
 def test_periodic_rates(rtc, clock, irq, rate, period):
     poke(rtc, 0x0A, 0x20 | rate)
     peek(rtc, 0x0C)
