@@ -355,6 +355,7 @@ cdef struct Cpu:
     uint64_t tsc_adjust
     uint64_t misc_enable, feature_control, debugctl, mcg_status, mcg_ctl, mci[128], xss, spec_ctrl
     uint64_t ucode_revision, vm_cr, vm_hsave_pa, syscfg, hwcr
+    uint64_t other_msrs[64]  # MSRs that only keep what is written; slots by isa/msrs.py
     uint64_t lbr_from, lbr_to
     uint32_t pkru
     uint32_t mxcsr
