@@ -27,7 +27,9 @@ cdef class IrqLine:
         self.set_level(False)
 
     def pulse(self):
-        """A rising edge and a falling one: one request at an edge-triggered input."""
+        """A low pulse, of which the rising edge at its end is one request at an edge-triggered input.
+
+        The line stays high: an 8259 forgets a request that is withdrawn before it is acknowledged.
+        """
         self.set_level(False)
         self.set_level(True)
-        self.set_level(False)
