@@ -37,5 +37,10 @@ cdef bint load_pdptes(Cpu* c, Insn* i, uint64_t cr3) noexcept nogil   # PAE: Fal
 # To be called by every handler that changed one of them.
 cdef void refresh_mode(Cpu* c) noexcept nogil
 cdef void refresh_segment(Cpu* c, int seg) noexcept nogil   # derived fields of one segment; then call refresh_mode()
+cdef void refresh_key(Cpu* c) noexcept nogil               # CPL or RFLAGS.AC alone changed (STAC, CLAC)
 cdef bint canonical(Cpu* c, uint64_t address) noexcept nogil
+# --- for the trace builder ---
+cdef bint translate_code(Cpu* c, uint64_t linear, uint64_t* physical) noexcept nogil
+cdef uint8_t fetch_byte(Cpu* c, uint64_t physical) noexcept nogil
+cdef void drop_write_entries(Cpu* c, uint64_t backing_offset) noexcept nogil
 # After the fact: set by whoever raises faults outside an instruction (event delivery): i may be NULL everywhere above.

@@ -276,7 +276,8 @@ cdef struct Insn:            # 32 bytes
 
 cdef struct Trace:
     uint64_t address         # backing offset of its first byte
-    int64_t n                # instructions; huge when stale
+    int64_t n                # what entering it charges: its instructions, or a huge number when stale
+    uint32_t n_instructions
     uint32_t mode
     uint32_t n_bytes
     uint32_t n_records
@@ -384,6 +385,7 @@ cdef struct Cpu:
     uint64_t maxphyaddr_mask # reserved physical address bits
     uint8_t features[256]    # by isa feature number
     void* model              # ProcessorModel of core/model.pxd: CPUID leaves, valid register bits
+    bint features_pse36, features_pdpe1gb
     Signals* signals
     Board* board
     Shared* shared
@@ -429,7 +431,7 @@ cdef inline void unwind(Cpu* c, Insn* i) noexcept nogil:
     if i == NULL:            # outside any instruction: event delivery
         return
     c.r[REG_RIP] = rip_of(c, i)
-    c.budget += trace_of(i).n - i.idx
+    c.budget += <int64_t>trace_of(i).n_instructions - i.idx
 
 cdef inline void fault_code(Cpu* c, Insn* i, int vector, uint32_t error) noexcept nogil:
     """Raises a fault with an error code; the handler returns right after."""
@@ -455,7 +457,7 @@ cdef inline void finish_at(Cpu* c, Insn* i, uint64_t rip) noexcept nogil:
     """Ends a terminal instruction (attribute `end`): it retires, rip is the next one, the run loop looks at everything anew.
     The handler returns right after."""
     c.r[REG_RIP] = rip
-    c.budget += trace_of(i).n - i.idx - 1
+    c.budget += <int64_t>trace_of(i).n_instructions - i.idx - 1
     c.current = NULL
     c.link = NULL
 
@@ -467,7 +469,7 @@ cdef inline int64_t retired(Cpu* c) noexcept nogil:
     """Instructions retired by this processor; exact where c.current is set, or between traces."""
     cdef int64_t n = c.retired_base + c.slice - c.budget
     if c.current != NULL:
-        n -= trace_of(c.current).n - c.current.idx
+        n -= <int64_t>trace_of(c.current).n_instructions - c.current.idx
     return n
 
 # Register access by width. dst and src of byte records are byte offsets into r.
