@@ -284,8 +284,8 @@ cdef struct Trace:
     uint32_t hits
     uint64_t second_page     # backing offset of the page an instruction crosses into, or all ones
     Trace* hash_next
-    Trace* page_next
-    Trace* all_next
+    Trace* page_next         # list of the traces of its page
+    Trace* second_next       # list of the traces of the page it crosses into
     Insn insns[1]
 
 cdef struct MapRange:        # [start, end) of guest-physical space; offsets into the backing buffer or NO_BACKING

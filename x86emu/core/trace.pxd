@@ -3,9 +3,14 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
 from x86emu.core.state cimport *
 
+cdef void* new_arena() except NULL
+cdef void free_arena(void* arena) noexcept
+cdef Trace* new_trace(Shared* s, uint32_t n_records) noexcept nogil       # NULL: the arena is full
+cdef void insert_trace(Shared* s, Trace* t) noexcept nogil
+cdef void remove_trace(Shared* s, Trace* t) noexcept nogil                # makes it stale
 cdef void invalidate_code(Shared* s, uint64_t backing_offset, uint64_t n) noexcept nogil
 cdef void flush_traces(Shared* s) noexcept nogil
-cdef void stale(Cpu* c, Insn* i) noexcept nogil
+cdef void stale(Cpu* c, Insn* i) noexcept nogil      # what a stale trace's records run
 
 cdef inline uint64_t trace_bucket(uint64_t address, uint32_t mode) noexcept nogil:
     return (address ^ (address >> 15) ^ (<uint64_t>mode * 0x9E5)) & (TRACE_HASH - 1)

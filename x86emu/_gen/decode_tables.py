@@ -1,0 +1,364 @@
+"""Compiles the instruction rows (isa/table.py) into the packed records that core/decode.pyx reads.
+
+A RowInfo says how to recognise an encoding and where its operands come from; a Plan, one for each operand size and for
+register or memory, says which handler runs and which loads and stores are put around it where the handler has only a
+register form.  The layouts are those of core/decode.pyx.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+from x86emu.isa.features import feature_named
+from x86emu.isa.table import Operand, Row, load_rows
+
+SIZES = "wdq"
+PREFIX = {"": 0, "NP": 1, "66": 2, "F3": 3, "F2": 4, "66F3": 5, "66F2": 6}
+ATTRIBUTE_BITS = {
+    "lock": 0x1, "end": 0x2, "i64": 0x4, "o64": 0x8, "prot": 0x10, "asz": 0x20, "x87": 0x40, "mmx": 0x80,
+    "sse": 0x100, "noaccess": 0x200, "W0": 0x400, "W1": 0x800, "B0": 0x1000, "unaligned": 0x2000,
+}  # fmt: skip
+ADDRESS_SIZE_SHIFT = 14  # two bits of attributes: 1, 2, 3 = the row is for address size 16, 32, 64 only
+LITERALS = {"CL", "DX", "1", "3", "ST0", "STi", "XMM0"}
+GPR_NUMBERS = {"AX": 0, "CX": 1, "DX": 2, "BX": 3, "AL": 0, "CL": 1, "DL": 2, "BL": 3, "AH": 4, "CH": 5, "DH": 6,
+               "BH": 7, "EAX": 0, "ECX": 1, "EDX": 2, "EBX": 3}  # fmt: skip
+SEGMENTS = {"ES": 0, "CS": 1, "SS": 2, "DS": 3, "FS": 4, "GS": 5}
+BYTES = {"b": 1, "w": 2, "d": 4, "q": 8, "x": 16, "t": 10}
+VECTOR_SIZE = {"ps": "x", "pd": "x", "dq": "x", "x": "x", "sd": "q", "pi": "q", "ss": "d", "q": "q", "d": "d", "w": "w",
+               "b": "b"}  # fmt: skip
+
+# How a slot (dst, src, third) gets its register number
+KIND_NONE, KIND_REG, KIND_RM, KIND_OPCODE, KIND_FIXED, KIND_TMP = range(6)
+CLASS_GPR, CLASS_BYTE, CLASS_PLAIN, CLASS_REX, CLASS_SEGMENT = range(5)
+IMMEDIATES = {"b": 1, "w": 2, "z": 3, "v": 4, "d": 9, "q": 10}
+IMMEDIATE_FAR, IMMEDIATE_OFFSET, IMMEDIATE_JB, IMMEDIATE_JZ = 5, 6, 7, 8
+
+# What surrounds a register-form handler when the operand is in memory
+SYNTH_NONE, SYNTH_LOAD, SYNTH_RMW, SYNTH_STORE = range(4)
+
+ALL_FLAGS = 0x8D5
+# Instructions that cannot fault when their operands are registers and immediates: flags before them may be dropped.
+CANNOT_FAULT = frozenset(
+    """ADD OR ADC SBB AND SUB XOR CMP TEST INC DEC NOT NEG MOV MOVZX MOVSX MOVSXD LEA XCHG NOP BSWAP CBW CWD IMUL MUL
+    SHL SHR SAR ROL ROR RCL RCR SHLD SHRD BT BTS BTR BTC BSF BSR TZCNT LZCNT POPCNT SAHF LAHF CLC STC CMC CLD STD
+    XADD CMPXCHG ADCX ADOX CRC32""".split()
+) | {  # fmt: skip
+    f"{kind}{condition}"
+    for kind in ("SET", "CMOV")
+    for condition in "O NO B NB Z NZ BE NBE S NS P NP L NL LE NLE".split()
+}
+# Rows whose handler replaces all six flags, the undefined ones too.
+REPLACES_ALL = frozenset("ADD OR ADC SBB AND SUB XOR CMP TEST NEG".split())
+
+
+def resolve_size(size: str, operand_size: str) -> str:
+    """The letter behind R or M for an operand's size under an operand-size letter (w, d, q)."""
+    if size == "v":
+        return operand_size
+    if size == "z":
+        return "w" if operand_size == "w" else "d"
+    if size == "y":
+        return "q" if operand_size == "q" else "d"
+    return VECTOR_SIZE.get(size, size)
+
+
+def operand_name(operand: Operand, operand_size: str, memory: bool, address_size: str) -> str:
+    """One part of a handler's name (the conventions are in docs/architecture.md)."""
+    letter, size = operand.letter, resolve_size(operand.size, operand_size)
+    if letter == "fixed":
+        if operand.name in LITERALS:
+            return operand.name
+        return "S" if operand.name in SEGMENTS else f"R{size}"
+    if letter == "!":
+        return address_size if operand.size == "address" else size
+    if letter in "GZR" or (letter == "E" and not memory):
+        return f"R{size}"
+    if letter in "EMO" or (letter in "QW" and memory):
+        return f"M{size}" if operand.size else "M"
+    if letter == "J":
+        return f"J{operand_size}"
+    if letter == "A":
+        return f"A{operand_size}"
+    if letter in "XY":
+        return f"{letter}{size}"
+    if letter in "PNQ":
+        return "P"
+    if letter in "VUW":
+        return "V"
+    return letter  # I S C D
+
+
+def handler_name(row: Row, mnemonic: str, operand_size: str, memory: bool, address_size: str = "d") -> str:
+    """The handler that a row asks for in one operand size, with its ModRM operand in a register or in memory."""
+    explicit = row.attributes.get("handler")
+    if explicit:
+        return str(explicit)
+    return "_".join([mnemonic, *(operand_name(o, operand_size, memory, address_size) for o in row.operands)])
+
+
+def is_memory_operand(operand: Operand) -> bool:
+    return operand.letter in "EMQWO" and operand.letter != ""
+
+
+def slot_of(operand: Operand, operand_size: str, temporary: bool) -> tuple[int, int] | None:
+    """(kind | class << 4, argument) of an operand that takes a register slot, or None."""
+    letter = operand.letter
+    size = resolve_size(operand.size, operand_size)
+    if letter in ("E", "G", "Z", "R", "O"):
+        klass = CLASS_BYTE if size == "b" else CLASS_GPR
+        kind = KIND_TMP if temporary else {"E": KIND_RM, "R": KIND_RM, "G": KIND_REG, "Z": KIND_OPCODE, "O": 0}[letter]
+        return kind | klass << 4, 0
+    if letter == "M":
+        return (KIND_TMP | CLASS_GPR << 4, 0) if temporary else None
+    if letter in ("P", "N", "Q"):
+        kind = KIND_TMP if temporary else KIND_REG if letter == "P" else KIND_RM
+        return kind | CLASS_PLAIN << 4, 8
+    if letter in ("V", "U", "W"):
+        kind = KIND_TMP if temporary else KIND_REG if letter == "V" else KIND_RM
+        return kind | CLASS_REX << 4, 16
+    if letter == "S":
+        return KIND_REG | CLASS_SEGMENT << 4, 0
+    if letter in ("C", "D"):
+        return KIND_REG | CLASS_REX << 4, 0
+    if letter == "fixed":
+        if operand.name == "STi":
+            return KIND_RM | CLASS_PLAIN << 4, 0
+        if operand.name in LITERALS:
+            return None
+        if operand.name in SEGMENTS:
+            return KIND_FIXED | CLASS_PLAIN << 4, SEGMENTS[operand.name]
+        name = operand.name[1:3] if operand.name.startswith("r") else operand.name
+        return KIND_FIXED | (CLASS_BYTE if size == "b" else CLASS_GPR) << 4, GPR_NUMBERS[name]
+    return None
+
+
+@dataclass
+class Plan:
+    """What runs for one row, operand size and kind of ModRM operand."""
+
+    handler: int = 0
+    handler_nf: int = 0
+    before: int = 0
+    after: int = 0
+    memory_bytes: int = 1
+    access: int = 0  # 1 read, 2 write
+    cannot_fault: int = 0
+    slots: tuple[tuple[int, int], ...] = ((0, 0), (0, 0), (0, 0))
+
+    def pack(self) -> bytes:
+        flat = [value for slot in self.slots for value in slot]
+        return struct.pack(
+            "<4H10B2x", self.handler, self.handler_nf, self.before, self.after, min(self.memory_bytes, 255), self.access,
+            self.cannot_fault, 0, *flat,
+        )  # fmt: skip
+
+
+class Compiler:
+    """Turns rows into tables; knows which handlers exist."""
+
+    def __init__(self, handlers: set[str]) -> None:
+        self.available = handlers
+        self.names: list[str] = [""]
+        self.numbers: dict[str, int] = {"": 0}
+        self.plans: list[bytes] = [Plan().pack()]
+        self.plan_numbers: dict[bytes, int] = {self.plans[0]: 0}
+        self.missing: list[str] = []
+
+    def number(self, name: str) -> int:
+        if name not in self.numbers:
+            self.numbers[name] = len(self.names)
+            self.names.append(name)
+        return self.numbers[name]
+
+    def plan(self, row: Row, mnemonic: str, operand_size: str, memory: bool, address_size: str) -> int:
+        """The number of the plan; 0 (which decodes to #UD) where no handler fits."""
+        memory_at = next((k for k, o in enumerate(row.operands) if is_memory_operand(o) and (memory or o.letter == "O")), None)
+        name = handler_name(row, mnemonic, operand_size, memory, address_size)
+        plan = Plan()
+        synthesized = False
+        if name not in self.available and memory_at is not None and not row.has("noaccess"):
+            operand = row.operands[memory_at]
+            register_name = handler_name(row, mnemonic, operand_size, False, address_size)
+            if operand.letter in "MO":
+                size = resolve_size(operand.size, operand_size)
+                register_name = name.replace(f"_M{size}", f"_R{size}", 1)
+            if register_name in self.available and register_name != name:
+                name, synthesized = register_name, True
+        if name not in self.available:
+            self.missing.append(f"{name}  ({row.source}: {row})")
+            return 0
+        plan.handler = self.number(name)
+        if f"{name}_nf" in self.available:
+            plan.handler_nf = self.number(f"{name}_nf")
+        if memory_at is not None:
+            operand = row.operands[memory_at]
+            size = resolve_size(operand.size, operand_size)
+            plan.memory_bytes = BYTES.get(size, 1)
+            if size == "p":
+                plan.memory_bytes = {"w": 4, "d": 6, "q": 10}[operand_size]
+            elif size == "a":
+                plan.memory_bytes = {"w": 4, "d": 8, "q": 8}[operand_size]
+            elif size == "s":
+                plan.memory_bytes = 6
+            plan.access = 1 if memory_at else 1 if row.has("ro") else 2 if row.has("wo") else 3
+            if synthesized:
+                bank = {"P": "P", "Q": "P", "V": "V", "W": "V"}.get(operand.letter, "")
+                letter = size
+                if bank == "V" and size == "x" and row.has("unaligned"):
+                    letter = "xu"
+                if plan.access == 3:
+                    plan.before = self.number(f"LOADRMW{bank}_{letter}")
+                    plan.after = self.number(f"STORE{bank}_{letter}")
+                elif plan.access == 2:
+                    plan.after = self.number(f"STORE{bank}_{letter}")
+                else:
+                    plan.before = self.number(f"LOAD{bank}_{letter}")
+        elif mnemonic in CANNOT_FAULT and not any(o.letter in "XYO" for o in row.operands):
+            plan.cannot_fault = 1
+        if row.has("noaccess"):
+            plan.cannot_fault = 1
+        slots = []
+        for k, operand in enumerate(row.operands):
+            if k == memory_at and not synthesized:
+                continue
+            slot = slot_of(operand, operand_size, temporary=(k == memory_at))
+            if slot is not None:
+                slots.append(slot)
+        plan.slots = tuple((slots + [(0, 0)] * 3)[:3])
+        packed = plan.pack()
+        if packed not in self.plan_numbers:
+            self.plan_numbers[packed] = len(self.plans)
+            self.plans.append(packed)
+        return self.plan_numbers[packed]
+
+    def row_info(self, row: Row, mnemonic: str, prefix: str, address_size: int) -> bytes:
+        """RowInfo: see core/decode.pyx."""
+        attributes = 0
+        for name, bit in ATTRIBUTE_BITS.items():
+            if row.has(name):
+                attributes |= bit
+        attributes |= address_size << ADDRESS_SIZE_SHIFT
+        letter = "dwdq"[address_size]
+        immediates = []
+        for operand in row.operands:
+            if operand.letter == "I":
+                immediates.append(IMMEDIATES[operand.size])
+            elif operand.letter == "A":
+                immediates.append(IMMEDIATE_FAR)
+            elif operand.letter == "O":
+                immediates.append(IMMEDIATE_OFFSET)
+            elif operand.letter == "J":
+                immediates.append(IMMEDIATE_JB if operand.size == "b" else IMMEDIATE_JZ)
+        immediates = (immediates + [0, 0])[:2]
+        plans = []
+        for size in SIZES:
+            for memory in (False, True):
+                possible = not (
+                    (row.has("i64") and size == "q")
+                    or (memory and (row.has("reg") or row.modrm is not None))
+                    or (not memory and (row.has("mem") or any(o.letter == "M" for o in row.operands)))
+                    or (memory and not any(o.letter in "EMQW" for o in row.operands))
+                    or (row.has("f64") and row.has("o64") and size != "q")
+                    or (row.has("d64") and row.has("o64") and size == "d")
+                    or (row.has("W1") and size != "q")
+                    or (row.has("W0") and size == "q")
+                    or (any(o.letter == "A" for o in row.operands) and size == "q")
+                )
+                plans.append(self.plan(row, mnemonic, size, memory, letter) if possible else 0)
+        mask = 0 if row.modrm is None else 0xF8 if row.modrm_plus_i else 0xFF
+        kill = row.flags_written & ALL_FLAGS
+        if mnemonic in REPLACES_ALL:
+            kill = ALL_FLAGS
+        if mnemonic.startswith(("REP_", "REPE_", "REPNE_")):
+            kill = 0
+        reads = row.flags_read & ALL_FLAGS
+        mod = 1 if row.has("mem") else 2 if row.has("reg") or row.modrm is not None else 0
+        if any(o.letter == "M" for o in row.operands):
+            mod = 1
+        if any(o.letter in "NUR" for o in row.operands) and not any(o.letter in "CD" for o in row.operands):
+            mod = 2
+        return struct.pack(
+            "<12B3H7H", PREFIX[prefix], mask, row.modrm or 0, mod, feature_named(row.feature).number,
+            2 if row.has("f64") else 1 if row.has("d64") else 0, immediates[0], immediates[1],
+            int(row.attributes.get("aux", 0)) & 0xFF, 1 if row.has_modrm else 0,
+            1 if any(o.letter == "S" for o in row.operands) else 0, 0, attributes, kill, reads, *plans,
+            (row.flags_written | row.flags_undefined) & ALL_FLAGS,
+        )  # fmt: skip
+
+
+def specificity(row: Row, prefix: str) -> tuple[int, ...]:
+    """Sort key: the row that says more about an encoding is tried first."""
+    return (
+        0 if row.modrm is not None and not row.modrm_plus_i else 1 if row.modrm is not None else 2,
+        0 if prefix in ("66F3", "66F2") else 1 if prefix in ("F3", "F2") else 2 if prefix else 3,
+        0 if row.has("W0") or row.has("W1") else 1,
+        0 if row.has("mem") or row.has("reg") else 1,
+        0 if row.extension is not None else 1,
+        0 if row.has("B0") else 1,
+        1 if row.plus_r else 0,
+    )
+
+
+def clones(row: Row) -> list[tuple[str, str, int]]:
+    """(mnemonic, prefix, address size) of the RowInfos a row makes: repeated strings and address-size suffixes."""
+    made = [(row.mnemonic, row.prefix)]
+    if row.has("rep"):
+        made += [(f"REP_{row.mnemonic}", "F3"), (f"REP_{row.mnemonic}", "F2")]
+    if row.has("repz"):
+        made += [(f"REPE_{row.mnemonic}", "F3"), (f"REPNE_{row.mnemonic}", "F2")]
+    sizes = (1, 2, 3) if any(o.size == "address" for o in row.operands) else (0,)
+    return [(mnemonic, prefix, size) for mnemonic, prefix in made for size in sizes]
+
+
+def generate(handlers: set[str]) -> tuple[str, list[str]]:
+    """Text of decode_tables.py, and the operand forms that have no handler."""
+    compiler = Compiler(handlers)
+    candidates: dict[tuple[int, int, int], list[tuple[tuple[int, ...], int]]] = {}
+    infos: list[bytes] = []
+    descriptions: list[str] = []
+    has_modrm: set[tuple[int, int]] = set()
+    for row in load_rows():
+        for mnemonic, prefix, address_size in clones(row):
+            number = len(infos)
+            infos.append(compiler.row_info(row, mnemonic, prefix, address_size))
+            descriptions.append(f"{mnemonic} {row.source}")
+            last = row.opcode[-1]
+            for opcode in range(last, last + 8) if row.plus_r else [last]:
+                if row.has_modrm:
+                    has_modrm.add((row.map, opcode))
+                if row.extension is not None:
+                    extensions = [row.extension]
+                elif row.modrm is not None:
+                    extensions = [(row.modrm >> 3) & 7]
+                else:
+                    extensions = list(range(8))
+                for extension in extensions:
+                    key = (row.map, opcode, extension)
+                    candidates.setdefault(key, []).append((specificity(row, prefix), number))
+    starts, order = [], []
+    for opcode_map in range(4):
+        for opcode in range(256):
+            for extension in range(8):
+                found = sorted(candidates.get((opcode_map, opcode, extension), []))
+                starts.append((len(order), len(found)))
+                order += [number for _, number in found]
+    modrm = bytes(int((m, o) in has_modrm) for m in range(4) for o in range(256))
+    first = sorted({n.split("__")[0] for n in handlers if "__" in n})
+    second = sorted({n.split("__")[1] for n in handlers if "__" in n})
+    fused = [(a, b, f"{a}__{b}") for a in first for b in second if f"{a}__{b}" in handlers]
+    for a, b, name in fused:
+        for part in (a, b, name):
+            compiler.number(part)
+    text = [
+        '"""Generated by x86emu._gen.decode_tables from the instruction rows."""',
+        f"NAMES = {compiler.names!r}",
+        f"ROWS = {b''.join(infos)!r}",
+        f"ROW_NAMES = {descriptions!r}",
+        f"PLANS = {b''.join(compiler.plans)!r}",
+        f"STARTS = {b''.join(struct.pack('<2H', *s) for s in starts)!r}",
+        f"ORDER = {struct.pack(f'<{len(order)}H', *order)!r}",
+        f"HAS_MODRM = {modrm!r}",
+        f"FUSED = {[(compiler.numbers[a], compiler.numbers[b], compiler.numbers[n]) for a, b, n in fused]!r}",
+    ]
+    return "\n".join(text) + "\n", compiler.missing

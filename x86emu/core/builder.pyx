@@ -1,0 +1,346 @@
+# cython: language_level=3
+"""From bytes to traces: decodes ahead, lays out records, drops dead flags, fuses compare and branch.
+
+A trace stays within one page of linear space and ends at the first instruction that may change what comes next.  An
+instruction that crosses into the next page is a trace of its own, and is entered only after its second page has been
+translated again (SDM 3A 4.10: a fetch uses the translation of each page it touches).
+"""
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int8_t, int16_t, int32_t, int64_t
+from libc.string cimport memcpy, memset
+from x86emu.core.state cimport *
+from x86emu.core.decode cimport *
+from x86emu.core.trace cimport *
+from x86emu.core.mmu cimport translate_code, fetch_byte, drop_write_entries
+from x86emu.core.physical cimport backing_of
+from x86emu.core.registry cimport find_handler
+import x86emu.core.decode  # noqa: F401  (registers every handler)
+
+cdef enum:
+    ALL_FLAGS = 0x8D5
+    MAX_RECORDS = 340        # 64 instructions of up to 5 records, and the end
+
+cdef uint64_t NOTHING = 0xFFFFFFFFFFFFFFFFULL
+cdef handler_t segment_ea = find_handler("SEGMENT_EA")
+cdef handler_t address_only = find_handler("ADDRESS")
+cdef handler_t absolute = find_handler("ABSOLUTE")
+cdef handler_t raise_ud = find_handler("RAISE_UD")
+cdef handler_t raise_nm = find_handler("RAISE_NM")
+cdef handler_t raise_gp = find_handler("RAISE_GP")
+cdef handler_t end_trace = find_handler("END_TRACE")
+cdef handler_t hook = find_handler("HOOK")
+
+cdef struct Builder:
+    Insn records[344]
+    uint32_t n_records
+    uint32_t n_instructions
+    # by instruction
+    uint32_t main_record[64]
+    const RowInfo* row[64]
+    const Plan* plan[64]
+    uint8_t n_of_records[64]
+
+cdef inline Insn* add(Builder* b, handler_t fn, uint8_t length, uint32_t ip) noexcept nogil:
+    cdef Insn* r = &b.records[b.n_records]
+    memset(r, 0, sizeof(Insn))
+    r.fn = fn
+    r.base = REG_ZERO
+    r.index = REG_ZERO
+    r.length = length
+    r.ip = <uint16_t>ip
+    r.pos = <uint8_t>b.n_records
+    r.idx = <uint8_t>b.n_instructions
+    b.n_records += 1
+    return r
+
+cdef void put_address(Insn* r, Decoded* d) noexcept nogil:
+    r.base = d.base
+    r.index = d.index
+    r.scale = d.scale
+    r.disp = <int32_t>d.displacement
+    r.seg = d.seg
+
+cdef void operand_address(Builder* b, Decoded* d, uint32_t mode, uint32_t ip) noexcept nogil:
+    """Turns the memory operand into base + index * scale + disp that needs no more than a mask; adds records where
+    segmentation or another address size ask for them, and leaves the operand as [REG_LINEAR]."""
+    cdef uint32_t code = mode & MODE_CODE
+    cdef uint8_t native = 2 if code == MODE_CODE64 else 1
+    cdef bint access = not d.row.attributes & ROW_NOACCESS
+    cdef Insn* r
+    cdef int64_t disp = d.displacement
+    cdef bint segmented = False
+    if d.rip_relative:
+        disp += ip + d.length
+        d.base = REG_RIP
+        d.displacement = disp
+    if access:
+        if code == MODE_CODE64:
+            if d.seg == FS or d.seg == GS:
+                if d.address_size == 2 and d.index == REG_ZERO and disp == <int32_t>disp:
+                    d.index = REG_FS_BASE if d.seg == FS else REG_GS_BASE
+                    d.scale = 0
+                elif d.address_size == 2 and d.base == REG_ZERO and disp == <int32_t>disp:
+                    d.base = REG_FS_BASE if d.seg == FS else REG_GS_BASE
+                else:
+                    segmented = True
+        else:
+            segmented = not mode & MODE_FLAT or d.seg >= FS or d.seg == CS
+    if disp != <int32_t>disp and (code == MODE_CODE64):
+        # an offset of 64 bits, or RIP-relative beyond 2 GiB of the trace's start
+        r = add(b, absolute, d.length, ip)
+        r.imm = disp
+        if d.index == REG_ZERO:
+            d.index = REG_LINEAR
+            d.scale = 0
+        elif d.base == REG_ZERO:
+            d.base = REG_LINEAR
+        disp = 0
+        d.displacement = 0
+    if segmented:
+        r = add(b, segment_ea, d.length, ip)
+        put_address(r, d)
+        r.aux = d.address_size | (d.plan.access << 2)
+        if code == MODE_CODE64:
+            r.aux |= 16
+        r.imm = d.plan.memory_bytes
+    elif d.address_size < native:
+        r = add(b, address_only, d.length, ip)
+        put_address(r, d)
+        r.aux = d.address_size
+    else:
+        return
+    d.base = REG_LINEAR
+    d.index = REG_ZERO
+    d.scale = 0
+    d.displacement = 0
+
+cdef void emit(Builder* b, Decoded* d, uint32_t mode, uint32_t ip, uint32_t page_offset) noexcept nogil:
+    """The records of one instruction. page_offset: where in its page the trace begins."""
+    cdef Insn* r
+    cdef const Plan* plan = d.plan
+    cdef int64_t target
+    cdef uint32_t first = b.n_records
+    if mode & MODE_HOOKED:
+        add(b, hook, d.length, ip)
+    if d.memory:
+        operand_address(b, d, mode, ip)
+    if plan.before:
+        r = add(b, handler_by_number(plan.before), d.length, ip)
+        put_address(r, d)
+    r = add(b, handler_by_number(plan.handler), d.length, ip)
+    b.main_record[b.n_instructions] = b.n_records - 1
+    put_address(r, d)
+    r.dst = d.slots[0]
+    r.src = d.slots[1]
+    if not d.memory:
+        r.index = d.slots[2]
+        r.disp = <int32_t>d.immediate2
+    r.imm = d.immediate1
+    r.aux = d.address_size if d.row.attributes & ROW_ASZ else d.row.aux
+    if d.row.immediate1 == 7 or d.row.immediate1 == 8:
+        r.imm = <int64_t>ip + d.length + d.immediate1
+        target = <int64_t>page_offset + r.imm
+        r.aux = 1 if 0 <= target < 4096 else 0
+        if page_offset + ip + d.length < 4096:
+            r.aux |= 2
+    if plan.after:
+        r = add(b, handler_by_number(plan.after), d.length, ip)
+        put_address(r, d)
+    b.row[b.n_instructions] = d.row
+    b.plan[b.n_instructions] = plan
+    b.n_of_records[b.n_instructions] = <uint8_t>(b.n_records - first)
+
+cdef void drop_dead_flags(Builder* b) noexcept nogil:
+    """Backwards liveness of the six arithmetic flags; what may fault needs them all."""
+    cdef uint32_t live = ALL_FLAGS, n = b.n_instructions
+    cdef const RowInfo* row
+    cdef const Plan* plan
+    while n:
+        n -= 1
+        row = b.row[n]
+        plan = b.plan[n]
+        if row == NULL:
+            live = ALL_FLAGS
+            continue
+        if plan.handler_nf and not row.flags_affected & live:
+            b.records[b.main_record[n]].fn = handler_by_number(plan.handler_nf)
+        live = (live & ~<uint32_t>row.flags_killed) | row.flags_read
+        if not plan.cannot_fault:
+            live = ALL_FLAGS
+
+cdef void fuse_branch(Builder* b) noexcept nogil:
+    """CMP, TEST and their like with the conditional branch behind them, in one record."""
+    cdef uint32_t n = b.n_instructions, number
+    cdef Insn* first
+    cdef Insn* second
+    if n < 2 or b.row[n - 1] == NULL or b.row[n - 2] == NULL or b.n_of_records[n - 1] != 1 or b.n_of_records[n - 2] != 1:
+        return
+    number = fused_handler(b.plan[n - 2].handler, b.plan[n - 1].handler)
+    if not number:
+        return
+    second = &b.records[b.n_records - 1]
+    first = &b.records[b.n_records - 2]
+    first.fn = handler_by_number(number)
+    first.disp = <int32_t>first.imm
+    first.imm = second.imm
+    first.aux = second.aux
+    first.ip = second.ip
+    first.length = second.length
+    first.idx = second.idx
+    b.n_records -= 1
+
+cdef Trace* build(Cpu* c, uint64_t rip, uint64_t linear, uint32_t mode, uint64_t address) noexcept nogil:
+    """Decodes from rip. address: backing offset, or all ones where no memory backs the code."""
+    cdef Builder b
+    cdef Decoded d
+    cdef uint8_t buffer[16]
+    cdef const uint8_t* p
+    cdef uint32_t available = 4096 - <uint32_t>(linear & 0xFFF), at = 0, k
+    cdef uint64_t second_page = NOTHING, physical
+    cdef int verdict
+    cdef Insn* r
+    cdef Trace* t
+    cdef bint ended = False, crossing = False
+    cdef uint32_t page_offset = <uint32_t>(linear & 0xFFF)
+    cdef uint32_t limit = 1 if mode & MODE_SINGLE or address == NOTHING else MAX_TRACE
+    cdef uint32_t first_part
+    cdef int n
+    cdef Shared* s = c.shared
+    b.n_records = 0
+    b.n_instructions = 0
+    if address == NOTHING:
+        if not translate_code(c, linear, &physical):
+            return NULL
+        for k in range(15 if available > 15 else available):
+            buffer[k] = fetch_byte(c, physical + k)
+        p = buffer
+        available = 15 if available > 15 else available
+    else:
+        p = s.memory.backing + address
+    while b.n_instructions < limit:
+        if at >= available:
+            break
+        verdict = decode(p + at, available - at, mode, c.features, &d)
+        if verdict == NEED_MORE:
+            if at:
+                break
+            # crosses into the next page: gather its bytes from both
+            first_part = 4096 - page_offset
+            memcpy(buffer, p, first_part)
+            if not translate_code(c, (linear + first_part) & c.ea_mask, &physical):
+                return NULL
+            second_page = backing_of(&s.memory, physical, 0, c.in_smm)
+            for k in range(first_part, 15):
+                buffer[k] = fetch_byte(c, physical + k - first_part)
+            if second_page == NOTHING:
+                address = NOTHING
+            p = buffer
+            available = 15
+            limit = 1
+            crossing = True
+            verdict = decode(p, 15, mode, c.features, &d)
+            if verdict == NEED_MORE:
+                verdict = TOO_LONG
+        if verdict == DECODED:
+            emit(&b, &d, mode, at, page_offset)
+            b.n_instructions += 1
+            at += d.length
+            if d.row.attributes & ROW_END:
+                ended = True
+                break
+            continue
+        if at and verdict == TOO_LONG:
+            break
+        if mode & MODE_HOOKED:
+            add(&b, hook, 1, at)
+        r = add(&b, raise_ud if verdict == UNDEFINED else raise_nm if verdict == NOT_AVAILABLE else raise_gp,
+                15 if verdict == TOO_LONG else d.length, at)
+        b.row[b.n_instructions] = NULL
+        b.plan[b.n_instructions] = NULL
+        b.n_of_records[b.n_instructions] = 1
+        b.n_instructions += 1
+        at += 15 if verdict == TOO_LONG else d.length
+        if at > available:
+            at = available
+        ended = True
+        break
+    if not mode & (MODE_SINGLE | MODE_HOOKED):
+        drop_dead_flags(&b)
+        if ended:
+            fuse_branch(&b)
+    if not ended:
+        r = add(&b, end_trace, 0, at)
+        # the END record belongs to no instruction: everything before it has retired
+        if page_offset + at < 4096 and not mode & MODE_SINGLE and address != NOTHING:
+            r.aux = 1
+    t = new_trace(s, b.n_records + 1)
+    if t == NULL:
+        s.flush_wanted = 1
+        return NULL
+    t.address = address
+    t.mode = mode
+    t.n = b.n_instructions
+    t.n_instructions = b.n_instructions
+    t.n_bytes = at
+    t.n_records = b.n_records
+    t.hits = 0
+    t.second_page = NOTHING
+    t.hash_next = NULL
+    t.page_next = NULL
+    t.second_next = NULL
+    memcpy(&t.insns[0], b.records, b.n_records * sizeof(Insn))
+    memset(&t.insns[b.n_records], 0, sizeof(Insn))
+    if address == NOTHING:
+        return t             # runs once; its bytes come from the bus and may differ next time
+    if crossing and at > 4096 - page_offset:
+        t.second_page = second_page
+        if not s.memory.code_mask[second_page >> 12]:
+            for n in range(s.n_cpus):
+                drop_write_entries(s.cpus[n], second_page)
+    if not s.memory.code_mask[address >> 12]:
+        for n in range(s.n_cpus):
+            drop_write_entries(s.cpus[n], address)
+    insert_trace(s, t)
+    return t
+
+cdef Trace* find_trace(Cpu* c, bint single) noexcept nogil:
+    cdef uint64_t rip = c.r[REG_RIP]
+    cdef uint64_t linear = (rip + c.cs_base) & c.ea_mask
+    cdef uint32_t mode = c.mode | (MODE_SINGLE if single else 0)
+    cdef uint64_t address, physical, page = linear & 0xFFFFFFFFFFFFF000ULL, second
+    cdef TlbEntry* e = &c.tlb_exec[(linear >> PAGE_SHIFT) & TLB_MASK]
+    cdef Trace* t
+    if rip > c.cs_high:
+        fault_code(c, NULL, V_GP, 0)
+        return NULL
+    if e.tag != (page | c.real_key):
+        if not translate_code(c, linear, &physical):
+            return NULL
+        if e.tag != (page | c.real_key):
+            t = build(c, rip, linear, mode | MODE_SINGLE, NOTHING)
+            if t != NULL and t.n_bytes and rip + t.n_bytes - 1 > c.cs_high:
+                fault_code(c, NULL, V_GP, 0)
+                return NULL
+            return t
+    address = linear + e.addend
+    t = c.shared.hash[trace_bucket(address, mode)]
+    while t != NULL:
+        if t.address == address and t.mode == mode:
+            break
+        t = t.hash_next
+    if t != NULL and t.second_page != NOTHING:
+        if not translate_code(c, (page + 4096) & c.ea_mask, &physical):
+            return NULL
+        second = backing_of(&c.shared.memory, physical, 0, c.in_smm)
+        if second != t.second_page:
+            remove_trace(c.shared, t)
+            t = NULL
+    if t == NULL:
+        t = build(c, rip, linear, mode, address)
+        if t == NULL:
+            return NULL
+    if rip + t.n_bytes - 1 > c.cs_high and t.n_bytes:
+        if not single:
+            return find_trace(c, True)
+        fault_code(c, NULL, V_GP, 0)
+        return NULL
+    return t

@@ -1,0 +1,380 @@
+# cython: language_level=3
+"""The decoder (Intel SDM volume 2A, chapter 2; volume 2D, appendix A): bytes to operands and a plan, by the rows alone.
+
+Nothing here knows an opcode but the prefixes and the escape bytes of the opcode maps; the rest is in isa/rows_*.py.
+Departs from the manual where silicon does: of several F2/F3 prefixes the last counts; a REX prefix that is not the last
+prefix is ignored (2.2.1).
+"""
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int8_t, int16_t, int32_t, int64_t, uintptr_t
+from libc.string cimport memcpy
+from libc.stdlib cimport calloc
+from x86emu.core.state cimport *
+from x86emu.core.registry cimport find_handler
+
+# Every handler module registers itself on import; the tables below name their handlers.
+import x86emu.core.handlers  # noqa: F401
+from x86emu._generated import decode_tables as _tables
+
+cdef packed struct Start:
+    uint16_t first, count
+
+cdef bytes _rows = _tables.ROWS, _plans = _tables.PLANS, _starts = _tables.STARTS, _order = _tables.ORDER
+cdef bytes _has_modrm = _tables.HAS_MODRM
+cdef const RowInfo* rows = <const RowInfo*><const char*>_rows
+cdef const Plan* plans = <const Plan*><const char*>_plans
+cdef const Start* starts = <const Start*><const char*>_starts
+cdef const uint16_t* order = <const uint16_t*><const char*>_order
+cdef const uint8_t* has_modrm = <const uint8_t*><const char*>_has_modrm
+
+assert sizeof(RowInfo) * len(_tables.ROW_NAMES) == len(_rows), (sizeof(RowInfo), len(_rows), len(_tables.ROW_NAMES))
+assert len(_plans) % sizeof(Plan) == 0, sizeof(Plan)
+
+cdef handler_t* handlers = <handler_t*>calloc(len(_tables.NAMES), sizeof(handler_t))
+cdef uint32_t n_handlers = len(_tables.NAMES)
+for _n, _name in enumerate(_tables.NAMES):
+    if _name:
+        handlers[<int>_n] = find_handler(_name)
+
+# Fused pairs: small numbers for first and second handlers, then a square table.
+cdef uint8_t* fuse_first = <uint8_t*>calloc(n_handlers, 1)
+cdef uint8_t* fuse_second = <uint8_t*>calloc(n_handlers, 1)
+cdef uint16_t* fuse_table = <uint16_t*>calloc(256 * 256, 2)
+_firsts = sorted({a for a, b, n in _tables.FUSED})
+_seconds = sorted({b for a, b, n in _tables.FUSED})
+for _n, _a in enumerate(_firsts):
+    fuse_first[<int>_a] = _n + 1
+for _n, _a in enumerate(_seconds):
+    fuse_second[<int>_a] = _n + 1
+for _a, _b, _n in _tables.FUSED:
+    fuse_table[<int>((_firsts.index(_a) + 1) * 256 + _seconds.index(_b) + 1)] = _n
+
+
+cdef handler_t handler_by_number(uint32_t number) noexcept nogil:
+    return handlers[number]
+
+cdef uint32_t fused_handler(uint32_t first, uint32_t second) noexcept nogil:
+    """Number of the handler that does both, or 0."""
+    if fuse_first[first] and fuse_second[second]:
+        return fuse_table[<uint32_t>fuse_first[first] * 256 + fuse_second[second]]
+    return 0
+
+def row_name(number: int) -> str:
+    """Mnemonic and source line of a row, for reports."""
+    return _tables.ROW_NAMES[number]
+
+# 16-bit ModRM addressing (SDM 2A, table 2-1): base and index by rm
+cdef uint8_t* base16 = [RBX, RBX, RBP, RBP, RSI, RDI, RBP, RBX]
+cdef uint8_t* index16 = [RSI, RDI, RSI, RDI, REG_ZERO, REG_ZERO, REG_ZERO, REG_ZERO]
+
+cdef int64_t read_signed(const uint8_t* p, int n) noexcept nogil:
+    if n == 1:
+        return <int8_t>p[0]
+    if n == 2:
+        return (<const int16_t*>p)[0]
+    if n == 4:
+        return (<const int32_t*>p)[0]
+    return (<const int64_t*>p)[0]
+
+cdef inline uint8_t register_slot(uint8_t spec, uint8_t argument, uint8_t modrm, uint8_t opcode, uint8_t rex) noexcept nogil:
+    """Register number, or byte offset, of one slot (kinds and classes of _gen/decode_tables.py)."""
+    cdef uint8_t kind = spec & 15, klass = spec >> 4, n
+    if kind == 1:
+        n = ((modrm >> 3) & 7) | ((rex & 4) << 1)
+    elif kind == 2:
+        n = (modrm & 7) | ((rex & 1) << 3)
+    elif kind == 3:
+        n = (opcode & 7) | ((rex & 1) << 3)
+    elif kind == 4:
+        n = argument
+        if klass == 1 and n >= 4:
+            return (n - 4) * 8 + 1
+    else:
+        if klass == 0:
+            return REG_TMP
+        if klass == 1:
+            return REG_TMP * 8
+        return argument
+    if klass == 1:
+        if not rex and 4 <= n < 8:
+            return (n - 4) * 8 + 1       # AH, CH, DH, BH
+        return n * 8
+    if klass == 2 or klass == 4:
+        return n & 7
+    return n
+
+cdef int decode(const uint8_t* p, uint32_t available, uint32_t mode, const uint8_t* features, Decoded* d) noexcept nogil:
+    cdef uint32_t at = 0, k, code = mode & MODE_CODE, opcode_map = 0, n
+    cdef uint8_t b, rex = 0, rep = 0, operand_66 = 0, address_67 = 0, modrm = 0, opcode, mod = 0, rm, sib, size, matched
+    cdef bint modrm_there
+    cdef const Start* start
+    cdef const RowInfo* row = NULL
+    cdef const RowInfo* candidate
+    cdef int verdict = DECODED
+    cdef uint32_t displacement_bytes = 0
+    d.segment_override = 0xFF
+    d.lock = 0
+    d.memory = 0
+    d.rip_relative = 0
+    d.row = NULL
+    # ---- prefixes (2.1.1, 2.2.1)
+    while True:
+        if at >= 15:
+            return TOO_LONG
+        if at >= available:
+            return NEED_MORE
+        b = p[at]
+        at += 1
+        if b == 0x66:
+            operand_66 = 1
+        elif b == 0x67:
+            address_67 = 1
+        elif b == 0xF3 or b == 0xF2:
+            rep = b
+        elif b == 0xF0:
+            d.lock = 1
+        elif b == 0x2E:
+            d.segment_override = CS
+        elif b == 0x36:
+            d.segment_override = SS
+        elif b == 0x3E:
+            d.segment_override = DS
+        elif b == 0x26:
+            d.segment_override = ES
+        elif b == 0x64 and features[3]:
+            d.segment_override = FS
+        elif b == 0x65 and features[3]:
+            d.segment_override = GS
+        elif code == MODE_CODE64 and (b & 0xF0) == 0x40:
+            rex = b
+            continue
+        else:
+            break
+        rex = 0
+    if code == MODE_CODE64 and d.segment_override < FS:
+        d.segment_override = 0xFF        # ES, CS, SS, DS overrides are ignored (2.1.1)
+    if not features[3]:
+        operand_66 = 0
+        address_67 = 0
+    opcode = b
+    if b == 0x0F:
+        if at >= 15:
+            return TOO_LONG
+        if at >= available:
+            return NEED_MORE
+        opcode = p[at]
+        at += 1
+        opcode_map = 1
+        if opcode == 0x38 or opcode == 0x3A:
+            opcode_map = 2 if opcode == 0x38 else 3
+            if at >= 15:
+                return TOO_LONG
+            if at >= available:
+                return NEED_MORE
+            opcode = p[at]
+            at += 1
+    modrm_there = has_modrm[opcode_map * 256 + opcode]
+    if modrm_there:
+        if at >= 15:
+            return TOO_LONG
+        if at >= available:
+            return NEED_MORE
+        modrm = p[at]
+        mod = modrm >> 6
+    # ---- which row
+    start = &starts[(opcode_map * 256 + opcode) * 8 + ((modrm >> 3) & 7)]
+    d.address_size = (2 if not address_67 else 1) if code == MODE_CODE64 else (1 if (code == MODE_CODE32) != address_67 else 0)
+    for k in range(start.count):
+        n = order[start.first + k]
+        candidate = &rows[n]
+        if candidate.modrm_mask and (modrm & candidate.modrm_mask) != candidate.modrm_value:
+            continue
+        matched = candidate.prefix
+        if matched:
+            if matched == 1:
+                if operand_66 or rep:
+                    continue
+            elif matched == 2:
+                if not operand_66 or rep:
+                    continue
+            elif matched == 3:
+                if rep != 0xF3:
+                    continue
+            elif matched == 4:
+                if rep != 0xF2:
+                    continue
+            elif matched == 5:
+                if rep != 0xF3 or not operand_66:
+                    continue
+            elif rep != 0xF2 or not operand_66:
+                continue
+        if candidate.mod == 1:
+            if mod == 3:
+                continue
+        elif candidate.mod == 2 and mod != 3:
+            continue
+        if not features[candidate.feature]:
+            continue
+        if candidate.attributes & (ROW_I64 | ROW_O64 | ROW_W0 | ROW_W1 | ROW_B0 | ROW_PROT | 0xC000):
+            if candidate.attributes & ROW_I64 and code == MODE_CODE64:
+                continue
+            if candidate.attributes & ROW_O64 and code != MODE_CODE64:
+                continue
+            if candidate.attributes & ROW_W0 and rex & 8:
+                continue
+            if candidate.attributes & ROW_W1 and not rex & 8:
+                continue
+            if candidate.attributes & ROW_B0 and rex & 1:
+                continue
+            if candidate.attributes & ROW_PROT and (not mode & MODE_PROTECTED or mode & MODE_V86):
+                continue
+            if candidate.attributes >> 14 and (candidate.attributes >> 14) - 1 != d.address_size:
+                continue
+        row = candidate
+        d.row_number = n
+        break
+    # ---- operand size (SDM 1, 3.6.1)
+    if row != NULL and (row.prefix == 2 or row.prefix == 5 or row.prefix == 6):
+        operand_66 = 0
+    if code == MODE_CODE64:
+        if rex & 8 or (row != NULL and row.operand_size == 2):
+            size = 2
+        elif operand_66:
+            size = 0
+        else:
+            size = 2 if row != NULL and row.operand_size == 1 else 1
+    else:
+        size = 1 if (code == MODE_CODE32) != operand_66 else 0
+    d.operand_size = size
+    # ---- ModRM, SIB, displacement (2.1.3, 2.2.1.6)
+    d.base = REG_ZERO
+    d.index = REG_ZERO
+    d.scale = 0
+    d.displacement = 0
+    d.seg = DS
+    if modrm_there:
+        at += 1
+        rm = modrm & 7
+        if mod != 3 or (row != NULL and row.mod == 1 and False):
+            d.memory = 1
+            if d.address_size == 0:
+                d.base = base16[rm]
+                d.index = index16[rm]
+                if mod == 0 and rm == 6:
+                    d.base = REG_ZERO
+                    displacement_bytes = 2
+                elif mod == 1:
+                    displacement_bytes = 1
+                elif mod == 2:
+                    displacement_bytes = 2
+                if d.base == RBP:
+                    d.seg = SS
+            else:
+                displacement_bytes = 1 if mod == 1 else 4 if mod == 2 else 0
+                if rm == 4:
+                    if at >= 15:
+                        return TOO_LONG
+                    if at >= available:
+                        return NEED_MORE
+                    sib = p[at]
+                    at += 1
+                    d.base = (sib & 7) | ((rex & 1) << 3)
+                    d.index = ((sib >> 3) & 7) | ((rex & 2) << 2)
+                    d.scale = sib >> 6
+                    if d.index == 4:
+                        d.index = REG_ZERO
+                        d.scale = 0
+                    if (sib & 7) == 5 and mod == 0:
+                        d.base = REG_ZERO
+                        displacement_bytes = 4
+                elif rm == 5 and mod == 0:
+                    displacement_bytes = 4
+                    if code == MODE_CODE64:
+                        d.rip_relative = 1
+                else:
+                    d.base = rm | ((rex & 1) << 3)
+                if d.base == RSP or d.base == RBP:
+                    d.seg = SS
+            if displacement_bytes:
+                if at + displacement_bytes > 15:
+                    return TOO_LONG
+                if at + displacement_bytes > available:
+                    return NEED_MORE
+                d.displacement = read_signed(p + at, displacement_bytes)
+                if d.address_size == 0:
+                    d.displacement = <int64_t><uint16_t>d.displacement
+                at += displacement_bytes
+    if d.segment_override != 0xFF:
+        d.seg = d.segment_override
+    if row == NULL:
+        d.length = <uint8_t>at
+        return UNDEFINED
+    # ---- immediates
+    d.immediate1 = 0
+    d.immediate2 = 0
+    if row.immediate1:
+        k = immediate_bytes(row.immediate1, size, d.address_size, code)
+        if at + k > 15:
+            return TOO_LONG
+        if at + k > available:
+            return NEED_MORE
+        if row.immediate1 == 5:          # far pointer: offset, selector
+            if k == 4:
+                d.immediate1 = (<const uint16_t*>(p + at))[0] | <int64_t>(<const uint16_t*>(p + at + 2))[0] << 32
+            else:
+                d.immediate1 = (<const uint32_t*>(p + at))[0] | <int64_t>(<const uint16_t*>(p + at + 4))[0] << 32
+        elif row.immediate1 == 6:
+            if k == 2:
+                d.displacement = (<const uint16_t*>(p + at))[0]
+            else:
+                d.displacement = (<const uint32_t*>(p + at))[0] if k == 4 else (<const int64_t*>(p + at))[0]
+            d.memory = 2
+        else:
+            d.immediate1 = read_signed(p + at, k)
+        at += k
+        if row.immediate2:
+            k = immediate_bytes(row.immediate2, size, d.address_size, code)
+            if at + k > 15:
+                return TOO_LONG
+            if at + k > available:
+                return NEED_MORE
+            d.immediate2 = read_signed(p + at, k)
+            at += k
+    d.length = <uint8_t>at
+    d.row = row
+    d.plan = &plans[row.plan[size * 2 + (1 if d.memory == 1 else 0)]]
+    if d.plan.handler == 0:
+        return UNDEFINED
+    # ---- LOCK: only with a memory destination of a lockable row (SDM 2A, LOCK)
+    if d.lock and not (row.attributes & ROW_LOCK and d.memory == 1):
+        return UNDEFINED
+    # ---- coprocessor availability (SDM 3A, tables 2-2, 13-1)
+    if row.attributes & (ROW_X87 | ROW_MMX | ROW_SSE):
+        if row.attributes & ROW_X87:
+            if mode & (MODE_EM | MODE_TS):
+                return NOT_AVAILABLE
+        elif mode & MODE_EM or (row.attributes & ROW_SSE and not mode & MODE_SSE):
+            return UNDEFINED
+        elif mode & MODE_TS:
+            return NOT_AVAILABLE
+    for k in range(3):
+        d.slots[k] = register_slot(d.plan.slots[k * 2], d.plan.slots[k * 2 + 1], modrm, opcode, rex) if d.plan.slots[k * 2] else 0
+    if row.has_segment_register and ((modrm >> 3) & 7) >= 6:
+        return UNDEFINED
+    return DECODED
+
+cdef inline uint32_t immediate_bytes(uint8_t kind, uint8_t operand_size, uint8_t address_size, uint32_t code) noexcept nogil:
+    if kind == 1 or kind == 7:
+        return 1
+    if kind == 2:
+        return 2
+    if kind == 3 or kind == 8:
+        return 2 if operand_size == 0 else 4
+    if kind == 4:
+        return 2 << operand_size
+    if kind == 5:
+        return 4 if operand_size == 0 else 6
+    if kind == 6:
+        return 2 << address_size
+    if kind == 9:
+        return 4
+    return 8

@@ -1,0 +1,8 @@
+"""Imports every module that defines instruction handlers, so that they are registered before the decoder looks them up."""
+
+import importlib
+
+from x86emu._generated.handler_modules import MODULES
+
+for _module in MODULES:
+    importlib.import_module(f"x86emu.core.{_module}")

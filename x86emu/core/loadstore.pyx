@@ -1,0 +1,103 @@
+# cython: language_level=3
+"""Records that stand before and after an instruction's own: segmentation, loads, stores, faults found while decoding.
+
+Segmentation (Intel SDM volume 3A, chapter 3 and 5.3): only modes and operands that need it pay for it.
+"""
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
+from x86emu.core.state cimport *
+from x86emu.core.memory_access cimport *
+from x86emu.core.trace cimport goto_linked, goto_linked_checked, goto_indirect
+
+include "loadstore_forms.pxi"
+
+# aux of SEGMENT_EA: bits 1:0 address size (0, 1, 2 = 16, 32, 64), 2: read, 3: write, 4: add the base only (64-bit mode)
+cdef void SEGMENT_EA(Cpu* c, Insn* i) noexcept nogil:
+    cdef uint64_t ea = c.r[i.base] + (c.r[i.index] << i.scale) + <uint64_t><int64_t>i.disp
+    cdef Segment* s = &c.seg[i.seg]
+    cdef uint32_t kind = i.aux & 3
+    if kind == 0:
+        ea = <uint16_t>ea
+    elif kind == 1:
+        ea = <uint32_t>ea
+    if i.aux & 16:
+        c.r[REG_LINEAR] = s.base + ea
+    else:
+        # i.imm is the operand's length in bytes
+        if unlikely(ea < s.low or ea + <uint64_t>i.imm - 1 > s.high or (i.aux >> 2) & 3 & ~s.access):
+            fault_code(c, i, V_SS if i.seg == SS else V_GP, 0)
+            return
+        c.r[REG_LINEAR] = <uint32_t>(s.base + ea)
+    chain(c, i)
+
+cdef void ADDRESS(Cpu* c, Insn* i) noexcept nogil:
+    """An effective address without a segment (LEA) in an address size other than the mode's own."""
+    cdef uint64_t ea = c.r[i.base] + (c.r[i.index] << i.scale) + <uint64_t><int64_t>i.disp
+    if i.aux == 0:
+        ea = <uint16_t>ea
+    elif i.aux == 1:
+        ea = <uint32_t>ea
+    c.r[REG_LINEAR] = ea
+    chain(c, i)
+
+cdef void ABSOLUTE(Cpu* c, Insn* i) noexcept nogil:
+    """A 64-bit offset in the instruction (MOV AL, moffs64)."""
+    c.r[REG_LINEAR] = <uint64_t>i.imm
+    chain(c, i)
+
+cdef void LOADV_x(Cpu* c, Insn* i) noexcept nogil:
+    cdef uint64_t ea = ea_of(c, i)
+    if unlikely(ea & 15):
+        fault_code(c, i, V_GP, 0)
+        return
+    if not load_bytes(c, i, ea, &c.vec[16], 16):
+        return
+    chain(c, i)
+
+cdef void LOADV_xu(Cpu* c, Insn* i) noexcept nogil:
+    if not load_bytes(c, i, ea_of(c, i), &c.vec[16], 16):
+        return
+    chain(c, i)
+
+cdef void STOREV_x(Cpu* c, Insn* i) noexcept nogil:
+    cdef uint64_t ea = ea_of(c, i)
+    if unlikely(ea & 15):
+        fault_code(c, i, V_GP, 0)
+        return
+    if not store_bytes(c, i, ea, &c.vec[16], 16):
+        return
+    chain(c, i)
+
+cdef void STOREV_xu(Cpu* c, Insn* i) noexcept nogil:
+    if not store_bytes(c, i, ea_of(c, i), &c.vec[16], 16):
+        return
+    chain(c, i)
+
+cdef void RAISE_UD(Cpu* c, Insn* i) noexcept nogil:
+    """No such instruction, or not on this model or in this mode (SDM 3A 6.15, interrupt 6)."""
+    fault(c, i, V_UD)
+
+cdef void RAISE_NM(Cpu* c, Insn* i) noexcept nogil:
+    fault(c, i, V_NM)
+
+cdef void RAISE_GP(Cpu* c, Insn* i) noexcept nogil:
+    """More than 15 bytes (SDM 2A 2.3.11)."""
+    fault_code(c, i, V_GP, 0)
+
+cdef void END_TRACE(Cpu* c, Insn* i) noexcept nogil:
+    """Goes on with the trace behind this one: its length or its page ended."""
+    cdef uint64_t rip = next_rip_of(c, i)
+    if i.aux & 1:
+        goto_linked_checked(c, i, rip, <Trace**>&i[1])
+    else:
+        goto_indirect(c, i, rip)
+
+cdef void HOOK(Cpu* c, Insn* i) noexcept nogil:
+    """Before an instruction in MODE_HOOKED: tells whoever asked (--trace)."""
+    if c.shared.hook != NULL:
+        c.shared.hook(c, i)
+        if unlikely(c.exit):
+            unwind(c, i)
+            return
+    chain(c, i)
+
+include "register_loadstore.pxi"

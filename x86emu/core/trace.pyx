@@ -1,0 +1,171 @@
+# cython: language_level=3
+"""The trace cache: storage, lookup by backing address and mode, and self-modifying code.
+
+A trace is keyed by where its bytes lie in the backing buffer, not by a linear or guest-physical address, so aliases
+share it and no remapping can make it wrong; only a change of its bytes can.  Pages with decoded code get no write entry
+in any TLB, so every store to them comes through mmu.store_at, which asks invalidate_code() when it hits a 64-byte line
+that holds decoded bytes (SDM 3A 12.6: a processor notices modified code even without a jump).
+
+A stale trace stays in memory until the next flush: its records unwind to the run loop, and its charge is so large that
+no link enters it.
+"""
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
+from libc.stdlib cimport malloc, free
+from x86emu.core.state cimport *
+
+cdef extern from "sys/mman.h" nogil:
+    void* mmap(void* address, size_t length, int protection, int flags, int fd, long offset)
+    int munmap(void* address, size_t length)
+    int madvise(void* address, size_t length, int advice)
+    enum:
+        PROT_READ
+        PROT_WRITE
+        MAP_PRIVATE
+        MAP_ANONYMOUS
+        MAP_NORESERVE
+        MADV_DONTNEED
+
+cdef enum:
+    ARENA_BYTES = 134217728
+
+cdef struct Arena:
+    uint8_t* start
+    uint64_t used
+
+cdef int64_t STALE_CHARGE = <int64_t>1 << 62
+cdef uint64_t NOTHING = 0xFFFFFFFFFFFFFFFFULL
+
+
+cdef void* new_arena() except NULL:
+    cdef Arena* a = <Arena*>malloc(sizeof(Arena))
+    if a == NULL:
+        raise MemoryError
+    a.start = <uint8_t*>mmap(NULL, ARENA_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
+    if <int64_t>a.start == -1:
+        free(a)
+        raise MemoryError("no room for decoded traces")
+    a.used = 64
+    return a
+
+cdef void free_arena(void* arena) noexcept:
+    munmap((<Arena*>arena).start, ARENA_BYTES)
+    free(arena)
+
+cdef Trace* new_trace(Shared* s, uint32_t n_records) noexcept nogil:
+    cdef Arena* a = <Arena*>s.arena
+    cdef uint64_t size = (sizeof(Trace) + n_records * sizeof(Insn) + 63) & ~<uint64_t>63
+    cdef Trace* t
+    if a.used + size > ARENA_BYTES:
+        return NULL
+    t = <Trace*>(a.start + a.used)
+    a.used += size
+    return t
+
+cdef inline void mark_lines(Shared* s, uint64_t start, uint64_t end) noexcept nogil:
+    """[start, end) within one page holds decoded bytes."""
+    cdef uint64_t first = (start >> 6) & 63, last = ((end - 1) >> 6) & 63
+    cdef uint64_t mask = (NOTHING >> (63 - (last - first))) << first
+    s.memory.code_mask[start >> 12] |= mask
+
+cdef inline bint in_page(Trace* t, uint64_t page) noexcept nogil:
+    return t.address >> 12 == page
+
+cdef inline Trace* next_in_page(Trace* t, uint64_t page) noexcept nogil:
+    return t.page_next if in_page(t, page) else t.second_next
+
+cdef void insert_trace(Shared* s, Trace* t) noexcept nogil:
+    """Into the hash and its pages' lists. The caller has dropped write entries of pages that had no code before."""
+    cdef uint64_t bucket = trace_bucket(t.address, t.mode), page = t.address >> 12
+    cdef uint64_t first = 4096 - (t.address & 0xFFF)
+    t.hash_next = s.hash[bucket]
+    s.hash[bucket] = t
+    t.page_next = s.memory.page_traces[page]
+    s.memory.page_traces[page] = t
+    if t.second_page == NOTHING:
+        mark_lines(s, t.address, t.address + t.n_bytes)
+    else:
+        mark_lines(s, t.address, t.address + first)
+        mark_lines(s, t.second_page, t.second_page + t.n_bytes - first)
+        t.second_next = s.memory.page_traces[t.second_page >> 12]
+        if t.second_page >> 12 != page:
+            s.memory.page_traces[t.second_page >> 12] = t
+    s.n_traces += 1
+
+cdef void unlink_from_page(Shared* s, Trace* t, uint64_t page) noexcept nogil:
+    cdef Trace** at = &s.memory.page_traces[page]
+    cdef uint64_t mask = 0
+    cdef Trace* other
+    while at[0] != NULL:
+        if at[0] == t:
+            at[0] = next_in_page(t, page)
+            continue
+        at = &at[0].page_next if in_page(at[0], page) else &at[0].second_next
+    s.memory.code_mask[page] = 0
+    other = s.memory.page_traces[page]
+    while other != NULL:
+        if in_page(other, page):
+            mark_lines(s, other.address,
+                       other.address + (other.n_bytes if other.second_page == NOTHING else 4096 - (other.address & 0xFFF)))
+        if other.second_page != NOTHING and other.second_page >> 12 == page:
+            mark_lines(s, other.second_page, other.second_page + other.n_bytes - (4096 - (other.address & 0xFFF)))
+        other = next_in_page(other, page)
+
+cdef void remove_trace(Shared* s, Trace* t) noexcept nogil:
+    cdef Trace** at = &s.hash[trace_bucket(t.address, t.mode)]
+    cdef uint32_t k
+    cdef int previous = -1
+    while at[0] != NULL:
+        if at[0] == t:
+            at[0] = t.hash_next
+            break
+        at = &at[0].hash_next
+    unlink_from_page(s, t, t.address >> 12)
+    if t.second_page != NOTHING and t.second_page >> 12 != t.address >> 12:
+        unlink_from_page(s, t, t.second_page >> 12)
+    t.n = STALE_CHARGE
+    # Only where an instruction begins: one that is under way completes.
+    for k in range(t.n_records):
+        if <int>t.insns[k].idx != previous:
+            t.insns[k].fn = stale
+            previous = t.insns[k].idx
+    s.n_stale += 1
+
+cdef bint overlaps(Trace* t, uint64_t start, uint64_t end) noexcept nogil:
+    cdef uint64_t first = t.n_bytes
+    if t.second_page != NOTHING:
+        first = 4096 - (t.address & 0xFFF)
+        if t.second_page < end and t.second_page + t.n_bytes - first > start:
+            return True
+    return t.address < end and t.address + first > start
+
+cdef void invalidate_code(Shared* s, uint64_t backing_offset, uint64_t n) noexcept nogil:
+    """Bytes [backing_offset, +n) have changed: every trace decoded from one of them becomes stale."""
+    cdef uint64_t page = backing_offset >> 12, end = backing_offset + n, page_end
+    cdef Trace* t
+    cdef Trace* following
+    while page << 12 < end:
+        if s.memory.code_mask[page]:
+            t = s.memory.page_traces[page]
+            while t != NULL:
+                following = next_in_page(t, page)
+                if overlaps(t, backing_offset, end):
+                    remove_trace(s, t)
+                t = following
+        page += 1
+
+cdef void flush_traces(Shared* s) noexcept nogil:
+    """Forgets everything. Only between traces: the storage is reused."""
+    cdef Arena* a = <Arena*>s.arena
+    cdef uint64_t pages = s.memory.backing_size >> 12
+    madvise(s.hash, TRACE_HASH * sizeof(Trace*), MADV_DONTNEED)
+    madvise(s.memory.code_mask, pages * 8 + 4096, MADV_DONTNEED)
+    madvise(s.memory.page_traces, pages * 8 + 4096, MADV_DONTNEED)
+    madvise(a.start, a.used, MADV_DONTNEED)
+    a.used = 64
+    s.n_traces = 0
+    s.n_flushes += 1
+    s.flush_wanted = 0
+
+cdef void stale(Cpu* c, Insn* i) noexcept nogil:
+    """The instruction's bytes have changed since it was decoded: back to the run loop, which decodes it anew."""
+    unwind(c, i)
