@@ -132,7 +132,9 @@ cdef void note_large(Cpu* c, uint64_t linear, int shift) noexcept nogil:
 cdef bint walk(Cpu* c, Insn* i, uint64_t linear, int access, bint user, bint implicit,
                uint64_t* physical, uint32_t* flags) noexcept nogil:
     """SDM 3A 4.3 to 4.7. False with #PF raised; otherwise the physical address and PAGE_ flags."""
-    cdef uint64_t entry, table, address[5], entries[5], reserved, high_reserved
+    cdef uint64_t entry, table, reserved, high_reserved
+    cdef uint64_t address[5]
+    cdef uint64_t entries[5]
     cdef int level, shift, depth = 0, k
     cdef bint nxe = (c.efer & EFER_NXE) != 0
     cdef bint wp = (c.cr0 & CR0_WP) != 0
@@ -655,8 +657,9 @@ cdef void refresh_segment(Cpu* c, int n) noexcept nogil:
         s.high = 0xFFFFFFFFULL if a & ATTR_DB else 0xFFFF
 
 cdef inline bint flat(Segment* s) noexcept nogil:
-    return (s.base == 0 and s.limit == 0xFFFFFFFF and s.low == 0
-            and (s.access & (ACCESS_READ | ACCESS_WRITE)) == (ACCESS_READ | ACCESS_WRITE))
+    if s.base != 0 or s.limit != 0xFFFFFFFFU or s.low != 0:
+        return False
+    return (s.access & (ACCESS_READ | ACCESS_WRITE)) == (ACCESS_READ | ACCESS_WRITE)
 
 cdef void refresh_mode(Cpu* c) noexcept nogil:
     cdef uint32_t mode

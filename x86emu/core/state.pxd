@@ -351,10 +351,21 @@ cdef struct Cpu:
     uint64_t pdpte[4]        # PAE paging's page-directory-pointer entries, loaded by MOV CR3
     uint64_t efer, star, lstar, cstar, fmask, kernel_gs_base, tsc_aux
     uint64_t sysenter_cs, sysenter_esp, sysenter_eip
-    uint64_t pat, mtrr_def_type, mtrr_physbase[16], mtrr_physmask[16], mtrr_fixed[11]
+    uint64_t pat
+    uint64_t mtrr_def_type
+    uint64_t mtrr_physbase[16]
+    uint64_t mtrr_physmask[16]
+    uint64_t mtrr_fixed[11]
     int64_t tsc_offset       # TSC = virtual ns + offset (wrapped)
     uint64_t tsc_adjust
-    uint64_t misc_enable, feature_control, debugctl, mcg_status, mcg_ctl, mci[128], xss, spec_ctrl
+    uint64_t misc_enable
+    uint64_t feature_control
+    uint64_t debugctl
+    uint64_t mcg_status
+    uint64_t mcg_ctl
+    uint64_t mci[128]
+    uint64_t xss
+    uint64_t spec_ctrl
     uint64_t ucode_revision, vm_cr, vm_hsave_pa, syscfg, hwcr
     uint64_t other_msrs[64]  # MSRs that only keep what is written; slots by isa/msrs.py
     uint64_t lbr_from, lbr_to
