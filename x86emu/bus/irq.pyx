@@ -2,6 +2,15 @@
 # An interrupt request line: a level with one driver and one sink, as an ISA or PCI line behind its inverter.
 """Interrupt lines from devices to whoever the machine wires them to."""
 
+from typing import Protocol
+
+
+class IrqSink(Protocol):
+    """What a line drives: the input of an interrupt controller, or a router."""
+
+    def set_irq(self, number, level):
+        """Input `number` changes to `level`."""
+
 
 cdef class IrqLine:
     """One interrupt line. The sink's `set_irq(number, level)` is called on changes only; `sink` may be None."""

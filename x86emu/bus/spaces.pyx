@@ -3,6 +3,8 @@
 # An access that no device claims reads as all ones and drops writes, as a bus with pull-ups does.  An access that is
 # wider than a device takes, or that runs over the end of its range, is split little-endian, as the ISA bridge does.
 """Port and MMIO spaces: who answers at which address, for Python and for the processor core."""
+from collections.abc import Callable
+
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.long cimport PyLong_AsUnsignedLongLongMask
@@ -17,7 +19,11 @@ from x86emu.bus.platform cimport Wiring, bus_read_t, bus_write_t
 
 from x86emu.errors import BusError
 
-cdef uint64_t ALL_ONES = <uint64_t>0xFFFFFFFFFFFFFFFFULL
+# The handlers' types, as the stub file spells them.
+ReadHandler = Callable[[int, int], int]
+WriteHandler = Callable[[int, int, int], object]
+ReadBlock = Callable[[int, int, int], bytes]
+WriteBlock = Callable[[int, int, bytes], int]
 
 
 cdef inline uint64_t size_mask(int size) noexcept nogil:
