@@ -1,0 +1,124 @@
+"""Handlers of the data transfers, by form and size (SDM 2A, 2B: MOV, MOVZX, MOVSX, LEA, XCHG, CMOVcc, SETcc, PUSH, POP ...)."""
+
+from __future__ import annotations
+
+from x86emu._gen.forms_alu import MEMORY_FIRST_REGISTER, SIZES, handler, load, register
+
+CONDITIONS = ("O", "NO", "B", "NB", "Z", "NZ", "BE", "NBE", "S", "NS", "P", "NP", "L", "NL", "LE", "NLE")
+SIGNED = {"b": "int8_t", "w": "int16_t", "d": "int32_t"}
+WIDER = (("w", "b"), ("d", "b"), ("q", "b"), ("w", "w"), ("d", "w"), ("q", "w"))
+BYTES = {"w": 2, "d": 4, "q": 8}
+
+
+def store(ctype: str, value: str) -> tuple[str, ...]:
+    """Statements that store value to the memory operand."""
+    return (f"if unlikely(not st(c, i, ea_of(c, i), <{ctype}>({value}))):", "    return")
+
+
+def moves(size: str) -> str:
+    """MOV and XCHG."""
+    ctype = SIZES[size]
+    source = register(MEMORY_FIRST_REGISTER, ctype)
+    out = handler(f"MOV_R{size}_R{size}", f"set_r(c, i.dst, {register('src', ctype)})")
+    out += handler(f"MOV_R{size}_I", f"set_r(c, i.dst, <{ctype}>i.imm)")
+    out += handler(f"MOV_R{size}_M{size}", *load(ctype), "set_r(c, i.dst, v)")
+    out += handler(f"MOV_M{size}_R{size}", *store(ctype, source))
+    out += handler(f"MOV_M{size}_I", *store(ctype, "i.imm"))
+    out += handler(
+        f"XCHG_R{size}_R{size}",
+        f"cdef {ctype} v = {register('dst', ctype)}",
+        f"set_r(c, i.dst, {register('src', ctype)})",
+        "set_r(c, i.src, v)",
+    )
+    exchange = (
+        f"cdef {ctype} v",
+        "cdef uint64_t ea = ea_of(c, i)",
+        f"cdef void* p = rmw_pointer(c, ea, <{ctype}>0)",
+        "if unlikely(not rmw_load(c, i, ea, p, &v)):",
+        "    return",
+        f"rmw_store(c, i, ea, p, {source})",
+        f"set_r(c, i.{MEMORY_FIRST_REGISTER}, v)",
+    )
+    return out + handler(f"XCHG_M{size}_R{size}", *exchange)
+
+
+def extensions() -> str:
+    """MOVZX, MOVSX and MOVSXD."""
+    out = ""
+    for wide, narrow in WIDER:
+        target, source, signed = SIZES[wide], SIZES[narrow], SIGNED[narrow]
+        value = register("src", source)
+        out += handler(f"MOVZX_R{wide}_R{narrow}", f"set_r(c, i.dst, <{target}>{value})")
+        out += handler(f"MOVZX_R{wide}_M{narrow}", *load(source), f"set_r(c, i.dst, <{target}>v)")
+        out += handler(f"MOVSX_R{wide}_R{narrow}", f"set_r(c, i.dst, <{target}><{signed}>{value})")
+        out += handler(f"MOVSX_R{wide}_M{narrow}", *load(source), f"set_r(c, i.dst, <{target}><{signed}>v)")
+    for wide in "wdq":
+        target = SIZES[wide]
+        out += handler(f"MOVSXD_R{wide}_Rd", f"set_r(c, i.dst, <{target}><int32_t>{register('src', 'uint32_t')})")
+        out += handler(f"MOVSXD_R{wide}_Md", *load("uint32_t"), f"set_r(c, i.dst, <{target}><int32_t>v)")
+    return out
+
+
+def conditional() -> str:
+    """CMOVcc and SETcc. CMOVcc reads memory and, at 32 bits, clears the upper half whatever the condition."""
+    out = ""
+    for code, name in enumerate(CONDITIONS):
+        for size in "wdq":
+            ctype = SIZES[size]
+            dst, src = register("dst", ctype), register("src", ctype)
+            out += handler(f"CMOV{name}_R{size}_R{size}", f"set_r(c, i.dst, {src} if condition(c, {code}) else {dst})")
+            move = f"set_r(c, i.dst, v if condition(c, {code}) else {dst})"
+            out += handler(f"CMOV{name}_R{size}_M{size}", *load(ctype), move)
+        out += handler(f"SET{name}_Rb", f"set_r(c, i.dst, <uint8_t>condition(c, {code}))")
+        out += handler(f"SET{name}_Mb", *store("uint8_t", f"condition(c, {code})"))
+    return out
+
+
+def stack(size: str) -> str:
+    """PUSH, POP, LEAVE, PUSHA and POPA. POP computes a memory operand's address with the incremented rSP."""
+    ctype = SIZES[size]
+    pushed = ("if unlikely(not push(c, i, {})):", "    return")
+    out = handler(f"PUSH_R{size}", pushed[0].format(register("dst", ctype)), pushed[1])
+    out += handler(f"PUSH_I_{size}", pushed[0].format(f"<{ctype}>i.imm"), pushed[1])
+    out += handler(f"PUSH_M{size}", *load(ctype), pushed[0].format("v"), pushed[1])
+    popped = (f"cdef {ctype} v", "if unlikely(not pop(c, i, &v)):", "    return")
+    out += handler(f"POP_R{size}", *popped, "set_r(c, i.dst, v)")
+    out += handler(
+        f"POP_M{size}",
+        f"cdef {ctype} v",
+        "cdef uint64_t sp = c.r[RSP]",
+        *popped[1:],
+        "if unlikely(not st(c, i, ea_of(c, i), v)):",
+        "    c.r[RSP] = sp",
+        "    return",
+    )
+    out += handler(
+        f"LEAVE_{size}",
+        f"cdef {ctype} v",
+        "if unlikely(not stack_load(c, i, c.r[RBP], &v)):",
+        "    return",
+        f"set_sp(c, c.r[RBP] + {BYTES[size]})",
+        f"set_r(c, RBP, v)",
+    )
+    if size != "q":
+        step = BYTES[size]
+        pushes: list[str] = []
+        pops: list[str] = [f"cdef {ctype} v[8]"]
+        for place, number in enumerate(("RAX", "RCX", "RDX", "RBX", "RSP", "RBP", "RSI", "RDI"), 1):
+            pushes += [f"if not stack_store(c, i, c.r[RSP] - {place * step}, <{ctype}>c.r[{number}]):", "    return"]
+            if number != "RSP":
+                pops += [f"if not stack_load(c, i, c.r[RSP] + {(8 - place) * step}, &v[{number}]):", "    return"]
+        pops += [f"set_r(c, {n}, v[{n}])" for n in ("RAX", "RCX", "RDX", "RBX", "RBP", "RSI", "RDI")]
+        out += handler(f"PUSHA_{size}", *pushes, f"set_sp(c, c.r[RSP] - {8 * step})")
+        out += handler(f"POPA_{size}", *pops, f"set_sp(c, c.r[RSP] + {8 * step})")
+    return out
+
+
+def generate() -> dict[str, str]:
+    """The .pxi files of this family."""
+    text = "# Generated by x86emu/_gen/forms_move.py\n\n"
+    text += "".join(moves(size) for size in SIZES) + extensions() + conditional()
+    for size in "wdq":
+        text += handler(f"LEA_R{size}_M", f"set_r(c, i.dst, <{SIZES[size]}>ea_of(c, i))")
+        text += stack(size)
+    return {"forms_move.pxi": text}

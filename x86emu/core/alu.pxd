@@ -1,0 +1,143 @@
+# cython: language_level=3
+# Two-operand arithmetic and logic with lazy flags (SDM 2A: ADD, ADC, SUB, SBB, AND, OR, XOR, CMP, TEST, INC, DEC, NEG),
+# and read-modify-write access with one TLB check.  Every *_value twin leaves the flags alone.
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int8_t, int16_t, int32_t, int64_t
+from x86emu.core.state cimport *
+from x86emu.core.flags cimport *
+from x86emu.core.mmu cimport slow_rmw, slow_store
+
+cdef inline uint_t add_value(Cpu* c, uint_t a, uint_t b) noexcept nogil:
+    return <uint_t>(a + b)
+
+cdef inline uint_t or_value(Cpu* c, uint_t a, uint_t b) noexcept nogil:
+    return <uint_t>(a | b)
+
+cdef inline uint_t adc_value(Cpu* c, uint_t a, uint_t b) noexcept nogil:
+    return <uint_t>(a + b + <uint_t>get_cf(c))
+
+cdef inline uint_t sbb_value(Cpu* c, uint_t a, uint_t b) noexcept nogil:
+    return <uint_t>(a - b - <uint_t>get_cf(c))
+
+cdef inline uint_t and_value(Cpu* c, uint_t a, uint_t b) noexcept nogil:
+    return <uint_t>(a & b)
+
+cdef inline uint_t sub_value(Cpu* c, uint_t a, uint_t b) noexcept nogil:
+    return <uint_t>(a - b)
+
+cdef inline uint_t xor_value(Cpu* c, uint_t a, uint_t b) noexcept nogil:
+    return <uint_t>(a ^ b)
+
+cdef inline uint_t alu_add(Cpu* c, uint_t a, uint_t b) noexcept nogil:
+    cdef uint_t result = <uint_t>(a + b)
+    flags_add(c, a, b, result)
+    return result
+
+cdef inline uint_t alu_sub(Cpu* c, uint_t a, uint_t b) noexcept nogil:
+    cdef uint_t result = <uint_t>(a - b)
+    flags_sub(c, a, b, result)
+    return result
+
+cdef inline uint_t alu_cmp(Cpu* c, uint_t a, uint_t b) noexcept nogil:
+    return alu_sub(c, a, b)
+
+cdef inline uint_t alu_and(Cpu* c, uint_t a, uint_t b) noexcept nogil:
+    cdef uint_t result = <uint_t>(a & b)
+    flags_logic(c, result)
+    return result
+
+cdef inline uint_t alu_test(Cpu* c, uint_t a, uint_t b) noexcept nogil:
+    return alu_and(c, a, b)
+
+cdef inline uint_t alu_or(Cpu* c, uint_t a, uint_t b) noexcept nogil:
+    cdef uint_t result = <uint_t>(a | b)
+    flags_logic(c, result)
+    return result
+
+cdef inline uint_t alu_xor(Cpu* c, uint_t a, uint_t b) noexcept nogil:
+    cdef uint_t result = <uint_t>(a ^ b)
+    flags_logic(c, result)
+    return result
+
+cdef inline uint_t alu_adc(Cpu* c, uint_t a, uint_t b) noexcept nogil:
+    """Carries out of every bit are (a & b) | ((a | b) & ~result)."""
+    cdef uint_t result = <uint_t>(a + b + <uint_t>get_cf(c))
+    cdef int64_t carries = sx(<uint_t>((a & b) | ((a | b) & ~result)))
+    cdef int64_t overflow = sx(<uint_t>((a ^ result) & (b ^ result)))
+    flags_mixed(c, result, <uint32_t>((FLAG_CF if carries < 0 else 0) | (FLAG_OF if overflow < 0 else 0)
+                                      | ((carries & 8) << 1)))
+    return result
+
+cdef inline uint_t alu_sbb(Cpu* c, uint_t a, uint_t b) noexcept nogil:
+    """Borrows into every next bit are (~a & b) | ((~a | b) & result)."""
+    cdef uint_t result = <uint_t>(a - b - <uint_t>get_cf(c))
+    cdef int64_t borrows = sx(<uint_t>((~a & b) | ((~a | b) & result)))
+    cdef int64_t overflow = sx(<uint_t>((a ^ b) & (a ^ result)))
+    flags_mixed(c, result, <uint32_t>((FLAG_CF if borrows < 0 else 0) | (FLAG_OF if overflow < 0 else 0)
+                                      | ((borrows & 8) << 1)))
+    return result
+
+cdef inline uint_t sign_bit(uint_t kind) noexcept nogil:
+    return <uint_t>(<uint64_t>1 << (sizeof(uint_t) * 8 - 1))
+
+cdef inline uint_t alu_inc(Cpu* c, uint_t a) noexcept nogil:
+    cdef uint_t result = <uint_t>(a + 1)
+    flags_mixed(c, result, get_cf(c) | (FLAG_OF if result == sign_bit(result) else 0) | (0 if result & 15 else FLAG_AF))
+    return result
+
+cdef inline uint_t alu_dec(Cpu* c, uint_t a) noexcept nogil:
+    cdef uint_t result = <uint_t>(a - 1)
+    flags_mixed(c, result, get_cf(c) | (FLAG_OF if a == sign_bit(a) else 0) | (0 if a & 15 else FLAG_AF))
+    return result
+
+cdef inline uint_t alu_neg(Cpu* c, uint_t a) noexcept nogil:
+    return alu_sub(c, <uint_t>0, a)
+
+cdef inline uint_t alu_not(Cpu* c, uint_t a) noexcept nogil:
+    return <uint_t>~a
+
+cdef inline uint_t inc_value(Cpu* c, uint_t a) noexcept nogil:
+    return <uint_t>(a + 1)
+
+cdef inline uint_t dec_value(Cpu* c, uint_t a) noexcept nogil:
+    return <uint_t>(a - 1)
+
+cdef inline uint_t neg_value(Cpu* c, uint_t a) noexcept nogil:
+    return <uint_t>(0 - a)
+
+# CF and OF alone, or CF alone, the other flags as they were
+cdef inline void set_cf_of(Cpu* c, uint32_t cf_of) noexcept nogil:
+    if c.f_kind == FLAGS_MIXED or c.f_kind == FLAGS_EAGER:
+        c.f_b = (c.f_b & ~<int64_t>(FLAG_CF | FLAG_OF)) | cf_of
+    else:
+        c.f_b = (FLAG_AF if get_af(c) else 0) | cf_of
+        c.f_kind = FLAGS_MIXED
+
+cdef inline void set_cf(Cpu* c, bint cf) noexcept nogil:
+    if c.f_kind == FLAGS_MIXED or c.f_kind == FLAGS_EAGER:
+        c.f_b = (c.f_b & ~<int64_t>FLAG_CF) | cf
+    else:
+        c.f_b = (FLAG_AF if get_af(c) else 0) | (FLAG_OF if get_of(c) else 0) | cf
+        c.f_kind = FLAGS_MIXED
+
+# Read-modify-write: rmw_pointer() gives the host address of plain writable memory or NULL, rmw_load() the value (False:
+# a fault was raised), rmw_store() cannot fail after it.
+cdef inline void* rmw_pointer(Cpu* c, uint64_t ea, uint_t kind) noexcept nogil:
+    cdef TlbEntry* t = &c.tlb_write[(ea >> PAGE_SHIFT) & TLB_MASK]
+    if likely(t.tag == (((ea + (sizeof(uint_t) - 1)) & 0xFFFFFFFFFFFFF000ULL) | c.tlb_key)):
+        return <void*>(t.addend + ea)
+    return NULL
+
+cdef inline bint rmw_load(Cpu* c, Insn* i, uint64_t ea, void* p, uint_t* value) noexcept nogil:
+    if likely(p != NULL):
+        value[0] = (<uint_t*>p)[0]
+        return True
+    if slow_rmw(c, i, ea, sizeof(uint_t)):
+        value[0] = <uint_t>c.mtmp
+        return True
+    return False
+
+cdef inline void rmw_store(Cpu* c, Insn* i, uint64_t ea, void* p, uint_t value) noexcept nogil:
+    if likely(p != NULL):
+        (<uint_t*>p)[0] = value
+    else:
+        slow_store(c, i, ea, value, sizeof(uint_t))

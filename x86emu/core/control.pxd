@@ -1,0 +1,63 @@
+# cython: language_level=3
+# Near transfers of control (SDM 2A: JMP, "IF target outside the code segment limit THEN #GP(0)"; SDM 1, 6.3).
+#
+# A trace's terminal record is followed by one record-sized slot with two links: taken, not taken.  aux bit 0 says that
+# the taken target lies in the terminal's page, bit 1 that the fall-through does, so that the link stays valid.
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
+from x86emu.core.state cimport *
+from x86emu.core.mmu cimport canonical
+from x86emu.core.trace cimport goto_linked, goto_linked_checked, goto_indirect
+
+cdef inline bint check_target(Cpu* c, Insn* i, uint64_t rip) noexcept nogil:
+    """False: rip lies outside CS or is not canonical; #GP(0) is raised and nothing has changed."""
+    if (c.mode & MODE_CODE) == MODE_CODE64:
+        if likely(<uint64_t>(<int64_t>(rip << 16) >> 16) == rip) or canonical(c, rip):
+            return True
+    elif likely(rip <= c.seg[CS].limit):
+        return True
+    fault_code(c, i, V_GP, 0)
+    return False
+
+# Targets of direct branches by operand size.
+cdef inline uint64_t target_w(Cpu* c, Insn* i) noexcept nogil:
+    return <uint16_t>(c.r[REG_RIP] + <uint64_t>i.imm)
+
+cdef inline uint64_t target_d(Cpu* c, Insn* i) noexcept nogil:
+    return <uint32_t>(c.r[REG_RIP] + <uint64_t>i.imm)
+
+cdef inline uint64_t target_q(Cpu* c, Insn* i) noexcept nogil:
+    return c.r[REG_RIP] + <uint64_t>i.imm
+
+# Taken and not-taken ends of a terminal; always the last statement of a handler.  The _q forms are 64-bit code's.
+cdef inline void take_q(Cpu* c, Insn* i, uint64_t rip) noexcept nogil:
+    if likely(i.aux & 1):
+        goto_linked(c, i, rip, <Trace**>&i[1])
+    elif likely(check_target(c, i, rip)):
+        goto_indirect(c, i, rip)
+
+cdef inline void take_d(Cpu* c, Insn* i, uint64_t rip) noexcept nogil:
+    if likely(check_target(c, i, rip)):
+        if likely(i.aux & 1):
+            goto_linked_checked(c, i, rip, <Trace**>&i[1])
+        else:
+            goto_indirect(c, i, rip)
+
+cdef inline void take_w(Cpu* c, Insn* i, uint64_t rip) noexcept nogil:
+    take_d(c, i, rip)
+
+cdef inline void fall_q(Cpu* c, Insn* i) noexcept nogil:
+    cdef uint64_t rip = c.r[REG_RIP] + i.ip + i.length
+    if likely(i.aux & 2):
+        goto_linked(c, i, rip, <Trace**>&i[1] + 1)
+    else:
+        goto_indirect(c, i, rip)
+
+cdef inline void fall_d(Cpu* c, Insn* i) noexcept nogil:
+    cdef uint64_t rip = <uint32_t>(c.r[REG_RIP] + i.ip + i.length)
+    if likely(i.aux & 2):
+        goto_linked_checked(c, i, rip, <Trace**>&i[1] + 1)
+    else:
+        goto_indirect(c, i, rip)
+
+cdef inline void fall_w(Cpu* c, Insn* i) noexcept nogil:
+    fall_d(c, i)
