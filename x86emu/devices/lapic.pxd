@@ -1,31 +1,9 @@
 # cython: language_level=3
 cimport cython
-from cpython.ref cimport PyObject
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 from x86emu.bus.clock cimport Clock, Event
-from x86emu.bus.platform cimport CpuSignals, Signals
-
-cdef struct ApicState:
-    # Saved.
-    uint64_t base                   # IA32_APIC_BASE
-    uint32_t tpr, ldr, dfr, svr, esr, esr_pending
-    uint32_t isr[8]
-    uint32_t tmr[8]
-    uint32_t irr[8]
-    uint64_t icr
-    uint32_t lvt[7]
-    uint32_t initial_count, divide
-    int64_t timer_start             # virtual time at which the current count was initial_count
-    uint64_t tsc_deadline
-    uint8_t lint[2]                 # pin levels
-    uint8_t extint                  # an ExtINT message waits for its acknowledge cycle
-    # Fixed by the constructor.
-    uint32_t id
-    uint32_t lvt_count
-    bint bsp, has_x2apic, has_tsc_deadline
-    uint64_t base_mask              # physical address bits of IA32_APIC_BASE
-    Signals* wires
-    PyObject* owner
+from x86emu.bus.platform cimport CpuSignals
+from x86emu.devices.lapic_registers cimport ApicState
 
 @cython.final
 cdef class LocalApic:

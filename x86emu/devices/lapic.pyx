@@ -1,298 +1,25 @@
 # cython: language_level=3
 # Intel SDM vol. 3, chapter 11, "Advanced Programmable Interrupt Controller (APIC)": xAPIC (11.4 to 11.11) and x2APIC
-# (11.12), with the IA32_APIC_BASE and IA32_TSC_DEADLINE registers; 11.7 for SMP buses of messages.
+# (11.12), with the IA32_APIC_BASE and IA32_TSC_DEADLINE registers.
 # Departures: the ID register is read-only; the bus is instantaneous (delivery status is always idle); lowest-priority
 # arbitration takes the lowest PPR and then the lowest ID, for the same run every time; focus checking and the
 # suppression of EOI broadcasts are absent (version register bit 24 clear).  The timer's input clock is 1 GHz: one
 # nanosecond of virtual time per tick before the divider, the same as the time-stamp counter.
 """Local APICs and the bus of messages between them and the I/O APICs."""
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
-from libc.string cimport memset
 
 cimport cython
 
 from x86emu.bus.clock cimport Clock, Event
 from x86emu.bus.platform cimport CpuSignals, Signals
+from x86emu.devices.lapic_registers cimport *
 
 from x86emu.errors import BusError, UserInputError
 
-# Register offsets in the APIC page (table 11-1); an x2APIC register is MSR 800h + (offset >> 4).
-cdef enum:
-    ID = 0x020
-    VERSION = 0x030
-    TPR = 0x080
-    APR = 0x090
-    PPR = 0x0A0
-    EOI = 0x0B0
-    RRD = 0x0C0
-    LDR = 0x0D0
-    DFR = 0x0E0
-    SVR = 0x0F0
-    ISR = 0x100
-    TMR = 0x180
-    IRR = 0x200
-    ESR = 0x280
-    LVT_CMCI = 0x2F0
-    ICR_LOW = 0x300
-    ICR_HIGH = 0x310
-    LVT_TIMER_OFFSET = 0x320
-    LVT_ERROR_OFFSET = 0x370
-    INITIAL_COUNT = 0x380
-    CURRENT_COUNT = 0x390
-    DIVIDE = 0x3E0
-    SELF_IPI = 0x3F0
-
-# Indices into lvt[], in the order of their registers from 320h; CMCI (2F0h) comes last.
-cdef enum:
-    TIMER = 0
-    THERMAL = 1
-    PERFORMANCE = 2
-    LINT0 = 3
-    LINT1 = 4
-    ERROR = 5
-    CMCI = 6
-
-cdef uint32_t LVT_WRITABLE[7]
-LVT_WRITABLE[:] = [0x700FF, 0x107FF, 0x107FF, 0x1A7FF, 0x1A7FF, 0x100FF, 0x107FF]
-
-cdef enum:
-    LVT_REMOTE_IRR = 0x4000
-    LVT_LEVEL = 0x8000
-    LVT_MASKED = 0x10000
-    SVR_ENABLE = 0x100
-    TIMER_ONE_SHOT = 0
-    TIMER_PERIODIC = 1
-    TIMER_TSC_DEADLINE = 2
-    ESR_SEND_ILLEGAL_VECTOR = 0x20
-    ESR_RECEIVE_ILLEGAL_VECTOR = 0x40
-    ESR_ILLEGAL_REGISTER = 0x80
-
-# Delivery modes (figure 11-12).
-cdef enum:
-    FIXED = 0
-    LOWEST_PRIORITY = 1
-    SMI = 2
-    NMI = 4
-    INIT = 5
-    STARTUP = 6
-    EXTINT = 7
-
-cdef enum:
-    MSR_APIC_BASE = 0x1B
-    MSR_TSC_DEADLINE = 0x6E0
-    BASE_BSP = 0x100
-    BASE_X2APIC = 0x400
-    BASE_ENABLE = 0x800
-
-cdef uint64_t NO_PAGE = <uint64_t>0xFFFFFFFFFFFFFFFFULL
 cdef int64_t FAR = <int64_t>1 << 62
 
 
-# Vectors as bits
-
-cdef inline int highest(const uint32_t* bits) noexcept nogil:
-    """The highest vector set, or -1."""
-    cdef int word, bit
-    for word in range(7, -1, -1):
-        if bits[word]:
-            bit = 31
-            while not bits[word] >> bit & 1:
-                bit -= 1
-            return word * 32 + bit
-    return -1
-
-
-cdef inline void set_bit(uint32_t* bits, int vector) noexcept nogil:
-    bits[vector >> 5] |= <uint32_t>1 << (vector & 31)
-
-
-cdef inline void clear_bit(uint32_t* bits, int vector) noexcept nogil:
-    bits[vector >> 5] &= ~(<uint32_t>1 << (vector & 31))
-
-
-cdef inline bint test_bit(const uint32_t* bits, int vector) noexcept nogil:
-    return bits[vector >> 5] >> (vector & 31) & 1
-
-
-# Priorities and the INTR wire
-
-cdef inline bint enabled(const ApicState* s) noexcept nogil:
-    return (s.base & BASE_ENABLE) != 0
-
-
-cdef inline bint x2apic_mode(const ApicState* s) noexcept nogil:
-    return (s.base & BASE_X2APIC) != 0
-
-
-cdef inline uint32_t ppr(const ApicState* s) noexcept nogil:
-    """Section 11.8.3.1: the higher of the task priority and the class of the highest vector in service."""
-    cdef int serving = highest(s.isr)
-    if serving < 0 or (s.tpr & 0xF0) >= <uint32_t>(serving & 0xF0):
-        return s.tpr
-    return serving & 0xF0
-
-
-cdef inline int deliverable(const ApicState* s) noexcept nogil:
-    """The vector that would be dispensed to the processor, or -1."""
-    cdef int vector
-    if not enabled(s):
-        return -1
-    vector = highest(s.irr)
-    return vector if vector >= 0 and <uint32_t>(vector & 0xF0) > (ppr(s) & 0xF0) else -1
-
-
-cdef inline bint extint_asserted(const ApicState* s) noexcept nogil:
-    """The 8259's INTR reaches the processor: through LINT0, or as the pin of a disabled APIC, or by a message."""
-    if not enabled(s):
-        return s.lint[0]
-    return s.extint or (s.lint[0] and not s.lvt[LINT0] & LVT_MASKED and (s.lvt[LINT0] >> 8 & 7) == EXTINT)
-
-
-cdef void update_intr(ApicState* s) noexcept nogil:
-    cdef uint32_t level = deliverable(s) >= 0 or extint_asserted(s)
-    cdef Signals* wires = s.wires
-    if level != wires.intr:
-        wires.intr = level
-        if level and wires.kick != NULL:
-            wires.kick(wires.cpu)
-
-
-cdef void kick(ApicState* s) noexcept nogil:
-    if s.wires.kick != NULL:
-        s.wires.kick(s.wires.cpu)
-
-
-cdef void update_page(ApicState* s) noexcept nogil:
-    s.wires.apic_base = s.base & s.base_mask if enabled(s) and not x2apic_mode(s) else NO_PAGE
-    update_intr(s)
-    kick(s)
-
-
-cdef void raise_error(ApicState* s, uint32_t bits) noexcept nogil:
-    """Section 11.5.3: errors gather until ESR is written; each new one is an event of the LVT's error entry."""
-    cdef uint32_t entry = s.lvt[ERROR]
-    if s.esr_pending & bits == bits:
-        return
-    s.esr_pending |= bits
-    if not entry & LVT_MASKED and (entry & 0xFF) >= 16:
-        set_bit(s.irr, entry & 0xFF)
-        clear_bit(s.tmr, entry & 0xFF)
-        update_intr(s)
-
-
-cdef void accept_vector(ApicState* s, int vector, bint level_triggered) noexcept nogil:
-    """Section 11.8.4: a fixed interrupt arrives."""
-    if vector < 16:
-        raise_error(s, ESR_RECEIVE_ILLEGAL_VECTOR)
-        return
-    if not s.svr & SVR_ENABLE:
-        return
-    set_bit(s.irr, vector)
-    if level_triggered:
-        set_bit(s.tmr, vector)
-    else:
-        clear_bit(s.tmr, vector)
-    update_intr(s)
-
-
-cdef void reset_registers(ApicState* s) noexcept nogil:
-    """Sections 11.4.7.1 and 11.4.7.3: the state after reset or INIT; IDs and IA32_APIC_BASE stay."""
-    cdef int index
-    s.tpr = s.esr = s.esr_pending = 0
-    s.ldr = 0
-    s.dfr = <uint32_t>0xFFFFFFFFU
-    s.svr = 0xFF
-    memset(s.isr, 0, sizeof(s.isr))
-    memset(s.tmr, 0, sizeof(s.tmr))
-    memset(s.irr, 0, sizeof(s.irr))
-    s.icr = 0
-    for index in range(7):
-        s.lvt[index] = LVT_MASKED
-    s.initial_count = s.divide = 0
-    s.timer_start = 0
-    s.tsc_deadline = 0
-    s.extint = 0
-    if x2apic_mode(s):
-        s.ldr = (s.id >> 4) << 16 | <uint32_t>1 << (s.id & 15)
-
-
-# Timer
-
-cdef inline int timer_shift(const ApicState* s) noexcept nogil:
-    """Figure 11-10: the divisor as a power of two; 111b divides by 1."""
-    return ((s.divide & 3 | (s.divide & 8) >> 1) + 1) & 7
-
-
-cdef inline int timer_mode(const ApicState* s) noexcept nogil:
-    return s.lvt[TIMER] >> 17 & 3
-
-
-cdef uint32_t current_count(const ApicState* s, int64_t now) noexcept nogil:
-    cdef uint64_t ticks
-    if s.initial_count == 0 or timer_mode(s) >= TIMER_TSC_DEADLINE:
-        return 0
-    ticks = <uint64_t>(now - s.timer_start) >> timer_shift(s)
-    if timer_mode(s) == TIMER_PERIODIC:
-        return s.initial_count - <uint32_t>(ticks % s.initial_count)
-    return s.initial_count - <uint32_t>ticks if ticks < s.initial_count else 0
-
-
-# Register access that needs no clock, bus or controller
-
-cdef uint32_t read_register(const ApicState* s, uint32_t offset) noexcept nogil:
-    if offset == ID:
-        return s.id if x2apic_mode(s) else s.id << 24
-    if offset == VERSION:
-        return 0x14 | (s.lvt_count - 1) << 16
-    if offset == TPR:
-        return s.tpr
-    if offset == PPR:
-        return ppr(s)
-    if offset == LDR:
-        return s.ldr
-    if offset == DFR:
-        return s.dfr
-    if offset == SVR:
-        return s.svr
-    if ISR <= offset < ISR + 0x80:
-        return s.isr[(offset - ISR) >> 4]
-    if TMR <= offset < TMR + 0x80:
-        return s.tmr[(offset - TMR) >> 4]
-    if IRR <= offset < IRR + 0x80:
-        return s.irr[(offset - IRR) >> 4]
-    if offset == ESR:
-        return s.esr
-    if offset == ICR_LOW:
-        return <uint32_t>s.icr
-    if offset == ICR_HIGH:
-        return <uint32_t>(s.icr >> 32)
-    if LVT_TIMER_OFFSET <= offset <= LVT_ERROR_OFFSET:
-        return s.lvt[(offset - LVT_TIMER_OFFSET) >> 4]
-    if offset == LVT_CMCI:
-        return s.lvt[CMCI]
-    if offset == INITIAL_COUNT:
-        return s.initial_count
-    if offset == DIVIDE:
-        return s.divide
-    return 0
-
-
-cdef bint exists(const ApicState* s, uint32_t offset) noexcept nogil:
-    """Whether the APIC page has a register at `offset` (table 11-1)."""
-    if offset == LVT_CMCI:
-        return s.lvt_count > 6
-    return (offset == ID or offset == VERSION or TPR <= offset <= ESR or ICR_LOW <= offset <= CURRENT_COUNT
-            or offset == DIVIDE)
-
-
-cdef void write_svr(ApicState* s, uint32_t value) noexcept nogil:
-    cdef int index
-    s.svr = value & 0x3FF
-    if not value & SVR_ENABLE:              # section 11.4.7.2: software-disabled
-        for index in range(7):
-            s.lvt[index] |= LVT_MASKED
-    update_intr(s)
-
+# The APIC page
 
 cdef uint64_t apic_read(void* controller, uint32_t offset, int size) noexcept nogil:
     cdef ApicState* s = <ApicState*>controller
@@ -374,7 +101,7 @@ cdef void write_lvt(ApicState* s, int index, uint32_t value) noexcept nogil:
         with gil:
             (<LocalApic>s.owner).settle_timer()
     before = s.lvt[index]
-    value = value & LVT_WRITABLE[index] | before & LVT_REMOTE_IRR
+    value = value & lvt_writable(index) | before & LVT_REMOTE_IRR
     if not value & LVT_LEVEL:
         value &= ~<uint32_t>LVT_REMOTE_IRR
     if not s.svr & SVR_ENABLE:
@@ -432,35 +159,6 @@ cdef void write_timer(LocalApic apic, uint32_t offset, uint32_t value) noexcept:
 
 # x2APIC registers and the MSRs outside their range
 
-cdef uint32_t x2apic_writable(const ApicState* s, uint32_t offset) noexcept nogil:
-    """The bits of a register that may be written as ones in x2APIC mode; others raise #GP(0)."""
-    if offset == TPR or offset == SELF_IPI:
-        return 0xFF
-    if offset == SVR:
-        return 0x3FF
-    if offset == INITIAL_COUNT:
-        return <uint32_t>0xFFFFFFFFU
-    if offset == DIVIDE:
-        return 0xB
-    if offset == LVT_CMCI:
-        return LVT_WRITABLE[CMCI]
-    if offset == LVT_TIMER_OFFSET and not s.has_tsc_deadline:
-        return 0x300FF
-    if LVT_TIMER_OFFSET <= offset <= LVT_ERROR_OFFSET:
-        return LVT_WRITABLE[(offset - LVT_TIMER_OFFSET) >> 4] | 0x5000      # read-only bits may be written back
-    return 0                                # EOI, ESR
-
-
-cdef bint x2apic_readable(const ApicState* s, uint32_t offset) noexcept nogil:
-    return exists(s, offset) and not (offset == EOI or offset == DFR or offset == APR or offset == RRD
-                                      or offset == ICR_HIGH)
-
-
-cdef bint x2apic_writes(const ApicState* s, uint32_t offset) noexcept nogil:
-    return (offset == TPR or offset == EOI or offset == SVR or offset == ESR or offset == ICR_LOW
-            or LVT_TIMER_OFFSET <= offset <= INITIAL_COUNT or offset == DIVIDE or offset == SELF_IPI
-            or offset == LVT_CMCI and s.lvt_count > 6)
-
 
 cdef bint apic_rdmsr(void* controller, uint32_t msr, uint64_t* value) noexcept nogil:
     cdef ApicState* s = <ApicState*>controller
@@ -514,7 +212,7 @@ cdef bint apic_wrmsr(void* controller, uint32_t msr, uint64_t value) noexcept no
 
 
 cdef bint write_base(ApicState* s, uint64_t value) noexcept nogil:
-    """IA32_APIC_BASE: the modes and the transitions between them that figure 11-27 allows."""
+    """IA32_APIC_BASE: the modes and the transitions between them (section 11.12.5)."""
     cdef uint64_t modes = BASE_ENABLE | (BASE_X2APIC if s.has_x2apic else 0)
     cdef uint64_t before = s.base & modes
     cdef uint64_t after = value & (BASE_ENABLE | BASE_X2APIC)
