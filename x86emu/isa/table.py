@@ -118,6 +118,7 @@ ATTRIBUTES: dict[str, str] = {
     "x87": "#NM by CR0.EM and CR0.TS",
     "mmx": "#UD by CR0.EM, #NM by CR0.TS",
     "sse": "#UD by CR0.EM and CR4.OSFXSR, #NM by CR0.TS",
+    "unaligned": "a memory operand of 16 bytes need not be aligned",
     "handler": "=NAME: the handler's name where the computed one does not fit",
 }
 _WITH_VALUE = frozenset({"feature", "aux", "handler"})
