@@ -1,5 +1,5 @@
 # cython: language_level=3
-# Moves to, from and between XMM registers; MXCSR (SDM 2A to 2C under the mnemonics; SDM 1, 10.4.1 and 11.4.1).
+# Moves to, from and between XMM registers (SDM 2A to 2C under the mnemonics; SDM 1, 10.4.1 and 11.4.1).
 # Non-temporal hints have no effect: memory is coherent here.  The plain loads and stores come from _gen/forms_simd.py.
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int8_t, int16_t, int32_t, int64_t
 from libc.string cimport memcpy
@@ -154,22 +154,6 @@ cdef void MASKMOVQ_P_P_Xb(Cpu* c, Insn* i) noexcept nogil:
     if not mmx_ready(c, i) or not store_masked(c, i, <uint8_t*>mm(c, i.dst), <uint8_t*>mm(c, i.src), 8):
         return
     mmx_used(c)
-    chain(c, i)
-
-# ----- MXCSR -----
-cdef void LDMXCSR_Md(Cpu* c, Insn* i) noexcept nogil:
-    cdef uint32_t v
-    if not ld(c, i, ea_of(c, i), &v):
-        return
-    if unlikely(v & ~<uint32_t>0xFFFF):
-        fault_code(c, i, V_GP, 0)
-        return
-    c.mxcsr = v
-    chain(c, i)
-
-cdef void STMXCSR_Md(Cpu* c, Insn* i) noexcept nogil:
-    if not st(c, i, ea_of(c, i), c.mxcsr):
-        return
     chain(c, i)
 
 include "register_simd_move.pxi"

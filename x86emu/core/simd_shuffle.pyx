@@ -79,6 +79,7 @@ include "simd_shuffles.pxi"
 cdef inline void align_right(uint8_t* d, uint8_t* s, uint32_t by, uint32_t n) noexcept nogil:
     """PALIGNR: n bytes of d:s from byte number by on, zeros beyond its end."""
     cdef uint8_t joined[64]
+    cdef uint32_t k
     memcpy(joined, s, n)
     memcpy(joined + n, d, n)
     for k in range(n):

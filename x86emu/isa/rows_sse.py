@@ -19,9 +19,6 @@ NP 0F 28 | MOVAPS | Vps, Wps | - | wo,sse,feature=sse
 NP 0F 29 | MOVAPS | Wps, Vps | - | wo,sse,feature=sse
 NP 0F 2B | MOVNTPS | Mps, Vps | - | wo,mem,sse,feature=sse
 NP 0F 50 | MOVMSKPS | Gd, Ups | - | wo,reg,sse,feature=sse
-# ----- control and status -----
-NP 0F AE /2 | LDMXCSR | Md | - | ro,mem,sse,feature=sse
-NP 0F AE /3 | STMXCSR | Md | - | wo,mem,sse,feature=sse
 # ----- conversions -----
 NP 0F 2A | CVTPI2PS | Vps, Qpi | - | sse,feature=sse
 F3 0F 2A | CVTSI2SS | Vss, Ey | - | sse,feature=sse
