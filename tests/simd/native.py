@@ -1,7 +1,7 @@
 """Runs one SSE or MMX instruction on this host's own CPU, where that is an x86-64 under Linux.
 
-The instruction works on XMM0..3, MM0..3, RAX, RCX, RDX and, as a memory operand, [RDI+100h] (16-byte aligned). It must not
-fault: MXCSR's exceptions are to be masked.
+The instruction works on XMM0..3, MM0..3, RAX, RCX, RDX and, as a memory operand, [RDI+100h] (16-byte aligned).
+It must not fault: MXCSR's exceptions are to be masked.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ class Native:
             code += bytes([0x0F, 0x6F, 0x87 | n << 3]) + disp8(_MMX + 8 * n)  # movq mm
         for n in range(3):
             code += bytes([0x48, 0x8B, 0x87 | n << 3]) + disp8(_GPR + 8 * n)  # mov
-        code += b"\xff\xb7" + disp8(_FLAGS) + b"\x9d" + instruction + b"\x9c\x8f\x87" + disp8(_FLAGS)  # push popf .. pop
+        code += b"\xff\xb7" + disp8(_FLAGS) + b"\x9d" + instruction  # push, popf
+        code += b"\x9c\x8f\x87" + disp8(_FLAGS)  # pushf, pop
         for n in range(4):
             code += bytes([0x0F, 0x11, 0x87 | n << 3]) + disp8(_XMM + 16 * n)
             code += bytes([0x0F, 0x7F, 0x87 | n << 3]) + disp8(_MMX + 8 * n)

@@ -7,7 +7,6 @@ import struct
 from fractions import Fraction
 
 import pytest
-
 from x86emu.core.softfloat import OPERATIONS, calculate
 
 from .native import AVAILABLE, WHY_NOT, Native, State
@@ -29,8 +28,13 @@ def numbers(bits: int, rng: random.Random, n: int) -> list[int]:
     out = [v | s for v in EDGES[bits] for s in (0, sign)]
     for _ in range(n):
         kind = rng.randrange(5)
-        exponent = [rng.randrange(2 * bias + 2), rng.randrange(4), 2 * bias - rng.randrange(4),
-                    bias + rng.randrange(-3, 4), rng.choice([bias // 2, bias // 2 - 1, bias // 2 + bias])][kind]  # fmt: skip
+        exponent = [
+            rng.randrange(2 * bias + 2),
+            rng.randrange(4),
+            2 * bias - rng.randrange(4),
+            bias + rng.randrange(-3, 4),
+            rng.choice([bias // 2, bias // 2 - 1, bias // 2 + bias]),
+        ][kind]
         mantissa = rng.getrandbits(fraction)
         if rng.randrange(3) == 0:
             mantissa &= -1 << rng.randrange(fraction)

@@ -1,4 +1,4 @@
-"""SSE instructions (SDM 1, chapter 10; SDM 2D, table A-3, columns NP and F3). SSE's additions on MMX registers: rows_mmx.
+"""SSE instructions (SDM 1, chapter 10; SDM 2D, table A-3, columns NP and F3). Those on MMX registers: rows_mmx.
 
 Memory operands of 16 bytes must be aligned (#GP(0)) unless the row says `unaligned`.
 """
