@@ -52,7 +52,7 @@ def test_sector_size_of_a_cd(path):
 
 @pytest.mark.parametrize(
     "size, sector_size, words",
-    [(0, 512, "is empty"), (1000, 512, "488 more than whole sectors"), (2048 + 512, 2048, "512 more than whole")],
+    [(0, 512, "is empty"), (1000, 512, "488 more than a multiple of 512"), (2560, 2048, "512 more than a multiple")],
 )
 def test_unusable_sizes(tmp_path, size, sector_size, words):
     path = tmp_path / "odd.img"

@@ -52,7 +52,7 @@ class RawImage:
         if size % sector_size:
             self.close()
             raise UserInputError(
-                f"The image {self.path} has {size} bytes, {size % sector_size} more than whole sectors of {sector_size}: "
+                f"The image {self.path} has {size} bytes, {size % sector_size} more than a multiple of {sector_size}: "
                 f"it is truncated or not a raw image; give a complete one."
             )
         self.sectors = size // sector_size
