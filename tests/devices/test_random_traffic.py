@@ -1,4 +1,4 @@
-"""A guest that programs nonsense into interrupt controllers, timers and PCI: no handler fails, and states round-trip."""
+"""A guest programs nonsense into interrupt controllers, timers and PCI: no handler fails, and states round-trip."""
 
 import random
 
