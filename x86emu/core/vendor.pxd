@@ -7,13 +7,13 @@ include "features.pxi"
 
 cdef inline bint is_amd(Cpu* c) noexcept nogil:
     """AMD's extensions to MMX are in every AMD processor since the first Athlon and in none of Intel's."""
-    return c.features[FEATURE_MMXEXT] != 0
+    return c.features[<int>FEATURE_MMXEXT] != 0
 
 cdef inline bint clears_null_base(Cpu* c) noexcept nogil:
-    return c.features[FEATURE_NULL_SEL_CLR_BASE] != 0
+    return c.features[<int>FEATURE_NULL_SEL_CLR_BASE] != 0
 
 cdef inline bint has_long_mode(Cpu* c) noexcept nogil:
-    return c.features[FEATURE_LM] != 0
+    return c.features[<int>FEATURE_LM] != 0
 
 cdef inline bint has_cpuid(Cpu* c) noexcept nogil:
-    return c.features[FEATURE_CPUID] != 0
+    return c.features[<int>FEATURE_CPUID] != 0
