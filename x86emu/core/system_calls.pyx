@@ -1,0 +1,136 @@
+# cython: language_level=3
+"""SYSCALL, SYSRET, SYSENTER and SYSEXIT (Intel SDM volume 2B, AMD APM volume 3; SDM 3A 5.8.7 and 5.8.8).
+
+Where the vendors differ the model decides:
+* Intel: SYSCALL and SYSRET are #UD outside 64-bit mode, SYSRET to a non-canonical RIP is #GP(0) at CPL 0.
+* AMD: both work in legacy mode (target in STAR[31:0]) and compatibility mode (CSTAR); a non-canonical RIP faults at
+  CPL 3 behind SYSRET; SYSRET does not reload the base, limit and rights of SS; SYSENTER and SYSEXIT are #UD in long mode.
+"""
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
+from x86emu.core.state cimport *
+from x86emu.core.flags cimport read_rflags, write_rflags
+from x86emu.core.mmu cimport refresh_mode, refresh_segment, canonical
+from x86emu.core.segmentation cimport *
+from x86emu.core.vendor cimport is_amd
+
+cdef enum:
+    FLAT_CODE64 = 0xA09B         # accessed, DPL 0; | 60h for DPL 3
+    FLAT_CODE32 = 0xC09B
+    FLAT_DATA = 0xC093
+    DPL3 = 0x60
+    SYSRET_FLAGS = 0x3C7FD7
+
+cdef void _flat(Cpu* c, int seg, uint64_t selector, uint32_t attributes) noexcept nogil:
+    cdef Segment* s = &c.seg[seg]
+    s.selector = <uint16_t>selector
+    s.base = 0
+    s.limit = 0xFFFFFFFF
+    s.attributes = attributes
+    refresh_segment(c, seg)
+
+cdef void SYSCALL(Cpu* c, Insn* i) noexcept nogil:
+    cdef uint64_t next_rip = next_rip_of(c, i)
+    cdef uint64_t selector = (c.star >> 32) & 0xFFFC
+    cdef uint64_t flags, target
+    if not c.efer & EFER_SCE or (not code64(c) and (not is_amd(c) or not protected_mode(c))):
+        fault(c, i, V_UD)
+        return
+    flags = read_rflags(c) & ~<uint64_t>FLAG_RF
+    c.r[RCX] = next_rip
+    c.cpl = 0
+    if long_mode(c):
+        target = c.lstar if code64(c) else c.cstar
+        c.r[11] = flags
+        write_rflags(c, flags & ~(c.fmask & 0xFFFFFFFFULL))
+        _flat(c, CS, selector, FLAT_CODE64)
+    else:
+        target = c.star & 0xFFFFFFFFULL
+        c.rflags &= ~<uint64_t>(FLAG_VM | FLAG_IF | FLAG_RF)
+        _flat(c, CS, selector, FLAT_CODE32)
+    _flat(c, SS, selector + 8, FLAT_DATA)
+    refresh_mode(c)
+    finish_at(c, i, target)
+
+cdef inline void _sysret(Cpu* c, Insn* i, bint wide) noexcept nogil:
+    cdef uint64_t selector = (c.star >> 48) & 0xFFFC
+    cdef bint amd = is_amd(c)
+    cdef uint64_t rip = c.r[RCX] if wide else c.r[RCX] & 0xFFFFFFFFULL
+    if not c.efer & EFER_SCE or (not code64(c) and (not amd or not protected_mode(c))):
+        fault(c, i, V_UD)
+        return
+    if c.cpl or (wide and not amd and not canonical(c, rip)):
+        fault_code(c, i, V_GP, 0)
+        return
+    if long_mode(c):
+        write_rflags(c, c.r[11] & SYSRET_FLAGS)
+    else:
+        c.rflags |= FLAG_IF
+    c.cpl = 3
+    if wide:
+        _flat(c, CS, (selector + 16) | 3, FLAT_CODE64 | DPL3)
+    else:
+        _flat(c, CS, selector | 3, FLAT_CODE32 | DPL3)
+    if amd:
+        c.seg[SS].selector = <uint16_t>((selector + 8) | 3)
+        c.seg[SS].attributes |= DPL3
+        refresh_segment(c, SS)
+    else:
+        _flat(c, SS, (selector + 8) | 3, FLAT_DATA | DPL3)
+    refresh_mode(c)
+    finish_at(c, i, rip)
+
+cdef void SYSRET_w(Cpu* c, Insn* i) noexcept nogil:
+    _sysret(c, i, 0)
+
+cdef void SYSRET_d(Cpu* c, Insn* i) noexcept nogil:
+    _sysret(c, i, 0)
+
+cdef void SYSRET_q(Cpu* c, Insn* i) noexcept nogil:
+    _sysret(c, i, 1)
+
+cdef void SYSENTER(Cpu* c, Insn* i) noexcept nogil:
+    cdef uint64_t selector = c.sysenter_cs & 0xFFFC
+    cdef uint64_t target = c.sysenter_eip
+    if long_mode(c) and is_amd(c):
+        fault(c, i, V_UD)
+        return
+    if not c.cr0 & CR0_PE or not selector:
+        fault_code(c, i, V_GP, 0)
+        return
+    c.rflags &= ~<uint64_t>(FLAG_VM | FLAG_IF | FLAG_RF)
+    c.cpl = 0
+    _flat(c, CS, selector, FLAT_CODE64 if long_mode(c) else FLAT_CODE32)
+    _flat(c, SS, selector + 8, FLAT_DATA)
+    c.r[RSP] = c.sysenter_esp
+    if not long_mode(c):
+        c.r[RSP] &= 0xFFFFFFFFULL
+        target &= 0xFFFFFFFFULL
+    refresh_mode(c)
+    finish_at(c, i, target)
+
+cdef inline void _sysexit(Cpu* c, Insn* i, bint wide) noexcept nogil:
+    cdef uint64_t selector = c.sysenter_cs & 0xFFFC
+    cdef uint64_t mask = 0xFFFFFFFFFFFFFFFFULL if wide else 0xFFFFFFFFULL
+    cdef uint64_t rip = c.r[RDX] & mask
+    if long_mode(c) and is_amd(c):
+        fault(c, i, V_UD)
+        return
+    if not protected_mode(c) or not selector or c.cpl or (wide and not (canonical(c, rip) and canonical(c, c.r[RCX]))):
+        fault_code(c, i, V_GP, 0)
+        return
+    c.cpl = 3
+    _flat(c, CS, (selector + (32 if wide else 16)) | 3, (FLAT_CODE64 if wide else FLAT_CODE32) | DPL3)
+    _flat(c, SS, (selector + (40 if wide else 24)) | 3, FLAT_DATA | DPL3)
+    c.r[RSP] = c.r[RCX] & mask
+    c.rflags &= ~<uint64_t>FLAG_RF
+    refresh_mode(c)
+    finish_at(c, i, rip)
+
+cdef void SYSEXIT_w(Cpu* c, Insn* i) noexcept nogil:
+    _sysexit(c, i, 0)
+
+cdef void SYSEXIT_d(Cpu* c, Insn* i) noexcept nogil:
+    _sysexit(c, i, 0)
+
+cdef void SYSEXIT_q(Cpu* c, Insn* i) noexcept nogil:
+    _sysexit(c, i, 1)
