@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 KINDS = {"w": "uint16_t", "d": "uint32_t", "q": "uint64_t"}
-POINTER_LOADS = {"LES": ("ES", "wd"), "LDS": ("DS", "wd"), "LSS": ("SS", "wdq"), "LFS": ("FS", "wdq"), "LGS": ("GS", "wdq")}
-SEGMENTS = {"ES": "wd", "CS": "wd", "SS": "wd", "DS": "wd", "FS": "wdq", "GS": "wdq"}
+POINTER_LOADS = {"LES": "wd", "LDS": "wd", "LSS": "wdq", "LFS": "wdq", "LGS": "wdq"}
 
 
 def _handler(name: str, call: str) -> str:
@@ -14,13 +13,10 @@ def _handler(name: str, call: str) -> str:
 def generate() -> dict[str, str]:
     """Gives segment_forms.pxi; the semantics are inline functions of core/segment_instructions.pyx."""
     text = ""
-    for segment, sizes in SEGMENTS.items():
+    for size, kind in KINDS.items():
+        text += _handler(f"PUSH_S_{size}", f"push_segment(c, i, <{kind}>0)")
+        text += _handler(f"POP_S_{size}", f"pop_segment(c, i, <{kind}>0)")
+    for mnemonic, sizes in POINTER_LOADS.items():
         for size in sizes:
-            arguments = f"(c, i, {segment}, <{KINDS[size]}>0)"
-            text += _handler(f"PUSH_{segment}_{size}", f"push_segment{arguments}")
-            if segment != "CS":
-                text += _handler(f"POP_{segment}_{size}", f"pop_segment{arguments}")
-    for mnemonic, (segment, sizes) in POINTER_LOADS.items():
-        for size in sizes:
-            text += _handler(f"{mnemonic}_R{size}_Mp", f"load_far_pointer(c, i, {segment}, <{KINDS[size]}>0)")
+            text += _handler(f"{mnemonic}_R{size}_Mp", f"load_far_pointer(c, i, {mnemonic[1:]}, <{KINDS[size]}>0)")
     return {"segment_forms.pxi": text}

@@ -424,3 +424,5 @@ cdef void RETF_I_d(Cpu* c, Insn* i) noexcept nogil:
 
 cdef void RETF_I_q(Cpu* c, Insn* i) noexcept nogil:
     _return_far(c, i, 8, i.imm & 0xFFFF)
+
+include "register_far_control.pxi"

@@ -352,3 +352,5 @@ cdef void IRET_d(Cpu* c, Insn* i) noexcept nogil:
 
 cdef void IRET_q(Cpu* c, Insn* i) noexcept nogil:
     _iret(c, i, 8)
+
+include "register_interrupt_instructions.pxi"

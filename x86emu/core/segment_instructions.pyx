@@ -68,14 +68,15 @@ cdef inline void load_far_pointer(Cpu* c, Insn* i, int seg, uint_t kind) noexcep
     set_r(c, i.dst, offset)
     loaded(c, i, seg)
 
-cdef inline void push_segment(Cpu* c, Insn* i, int seg, uint_t kind) noexcept nogil:
-    cdef uint_t selector = c.seg[seg].selector
+cdef inline void push_segment(Cpu* c, Insn* i, uint_t kind) noexcept nogil:
+    cdef uint_t selector = c.seg[i.dst].selector
     if unlikely(not push(c, i, selector)):
         return
     chain(c, i)
 
-cdef inline void pop_segment(Cpu* c, Insn* i, int seg, uint_t kind) noexcept nogil:
+cdef inline void pop_segment(Cpu* c, Insn* i, uint_t kind) noexcept nogil:
     cdef uint_t selector = 0
+    cdef int seg = i.dst
     cdef uint64_t mask = c.sp_mask
     cdef uint64_t sp = c.r[RSP] + sizeof(uint_t)
     if not stack_load(c, i, c.r[RSP], &selector):
@@ -388,3 +389,5 @@ cdef void WRGSBASE_Rd(Cpu* c, Insn* i) noexcept nogil:
 
 cdef void WRGSBASE_Rq(Cpu* c, Insn* i) noexcept nogil:
     write_base(c, i, GS, 0xFFFFFFFFFFFFFFFFULL)
+
+include "register_segment_instructions.pxi"

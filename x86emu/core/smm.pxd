@@ -3,4 +3,4 @@
 from x86emu.core.state cimport Cpu
 
 # Takes an SMI between two instructions: saves the state at SMBASE, enters SMM. The caller has checked that c.in_smm is 0.
-cdef void smm_enter(Cpu* c) noexcept nogil
+cdef void enter_smm(Cpu* c) noexcept nogil

@@ -217,7 +217,7 @@ cdef void _load32(Cpu* c) noexcept nogil:
 
 # ----- SMI and RSM -----
 
-cdef void smm_enter(Cpu* c) noexcept nogil:
+cdef void enter_smm(Cpu* c) noexcept nogil:
     cdef int k
     cdef bint halted = c.activity == ACTIVITY_HLT
     c.in_smm = 1                     # the save area is in SMRAM
@@ -289,3 +289,5 @@ cdef void RSM(Cpu* c, Insn* i) noexcept nogil:
     if halted:
         c.activity = ACTIVITY_HLT
         c.exit = EXIT_YIELD
+
+include "register_smm.pxi"

@@ -134,3 +134,5 @@ cdef void SYSEXIT_d(Cpu* c, Insn* i) noexcept nogil:
 
 cdef void SYSEXIT_q(Cpu* c, Insn* i) noexcept nogil:
     _sysexit(c, i, 1)
+
+include "register_system_calls.pxi"

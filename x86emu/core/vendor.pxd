@@ -2,8 +2,7 @@
 # Where Intel's and AMD's processors differ in system instructions (AMD APM volume 2, volume 3 on SYSCALL and SYSRET;
 # SDM 3B 23 on compatibility), asked of the model's feature bits.
 from x86emu.core.state cimport Cpu
-
-include "features.pxi"
+from x86emu.core.features cimport *
 
 cdef inline bint is_amd(Cpu* c) noexcept nogil:
     """AMD's extensions to MMX are in every AMD processor since the first Athlon and in none of Intel's."""
@@ -14,6 +13,3 @@ cdef inline bint clears_null_base(Cpu* c) noexcept nogil:
 
 cdef inline bint has_long_mode(Cpu* c) noexcept nogil:
     return c.features[<int>FEATURE_LM] != 0
-
-cdef inline bint has_cpuid(Cpu* c) noexcept nogil:
-    return c.features[<int>FEATURE_CPUID] != 0
