@@ -194,7 +194,7 @@ cdef inline Result80 div80(uint64_t am, uint32_t ase, uint64_t bm, uint32_t bse,
         e -= 1
     if unlikely(e < 1 or e > 0x7FFD):
         return div_general80(am, ase, bm, bse, control)
-    q = <uint64_t>(n / bm)
+    q = <uint64_t>(n / <u128>bm)
     r = <uint64_t>n - q * bm
     # A tie is impossible: it would need a 65-bit quotient with an exact remainder.
     return nearest80((ase ^ bse) & SIGN, <uint32_t>e, q,

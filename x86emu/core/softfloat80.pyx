@@ -113,6 +113,12 @@ cdef Result80 nan_result80(uint64_t am, uint32_t ase, uint64_t bm, uint32_t bse)
 cdef Result80 nan_result80_1(uint64_t m, uint32_t se) noexcept nogil:
     return nan_result80(m, se, 0, 0)
 
+cdef inline Result80 unchanged(uint64_t m, uint32_t se, uint32_t flags) noexcept nogil:
+    """The operand itself, but a pseudo-denormal in its normal form."""
+    if not se & EXPONENT:
+        se |= <uint32_t>(m >> 63)
+    return result80(m, se, flags)
+
 cdef inline int32_t normalize(uint64_t* m, uint32_t se) noexcept nogil:
     """Brings a nonzero finite significand's top bit up; returns the biased exponent (0 and below for denormals)."""
     cdef int32_t e = <int32_t>(se & EXPONENT)
@@ -233,7 +239,7 @@ cdef Result80 div_general80(uint64_t am, uint32_t ase, uint64_t bm, uint32_t bse
     else:
         n = <u128>am << 64
         e -= 1
-    q = <uint64_t>(n / bm)
+    q = <uint64_t>(n / <u128>bm)
     r = <uint64_t>n - q * bm
     return round_pack80(sign, e, q, 0 if r == 0 else (0xC000000000000000ULL if r > bm - r else 0x4000000000000000ULL),
                         control, flags)
@@ -307,13 +313,13 @@ cdef Result80 rem80(uint64_t am, uint32_t ase, uint64_t bm, uint32_t bse, uint32
         return result80(am, ase, flags)
     control |= CW_PRECISION
     if b == CLASS_INFINITY:
-        return round_pack80(sign, normalize(&am, ase), am, 0, control, flags)
+        return unchanged(am, ase, flags)
     ea = normalize(&am, ase)
     eb = normalize(&bm, bse)
     d = ea - eb
     if d >= 64:
         n = (d & 31) | 32
-        r = <uint64_t>((<u128>am << n) % bm)
+        r = <uint64_t>((<u128>am << n) % <u128>bm)
         if r == 0:
             return result80(0, sign, flags | SW_C2)
         d = clz64(r)
@@ -330,7 +336,7 @@ cdef Result80 rem80(uint64_t am, uint32_t ase, uint64_t bm, uint32_t bse, uint32
         x = x << d
         return round_pack80(sign ^ SIGN, ea - (d - 64), <uint64_t>(x >> 64), <uint64_t>x, control, flags | SW_C1)
     x = <u128>am << d
-    q = x / bm
+    q = x / <u128>bm
     r = <uint64_t>(x - q * bm)
     if nearest and (r > bm - r or (r == bm - r and <uint64_t>q & 1)):
         q += 1
@@ -398,11 +404,11 @@ cdef Result80 scale80(uint64_t am, uint32_t ase, uint64_t bm, uint32_t bse, uint
         if a == CLASS_ZERO:
             return indefinite80(SW_IE)
         return result80(0x8000000000000000ULL, sign | EXPONENT, flags)
-    if a == CLASS_INFINITY or a == CLASS_ZERO:
-        return result80(am, ase, flags)
+    if a == CLASS_INFINITY or a == CLASS_ZERO or b == CLASS_ZERO:
+        return unchanged(am, ase, flags)
     control |= CW_PRECISION
     e = <int32_t>(bse & EXPONENT) - BIAS
-    if b == CLASS_ZERO or e < 0:
+    if e < 0:
         n = 0
     elif e > 16:
         n = 0x18000                               # beyond any exponent there is
@@ -412,9 +418,9 @@ cdef Result80 scale80(uint64_t am, uint32_t ase, uint64_t bm, uint32_t bse, uint
         n = -n
     e = normalize(&am, ase) + n
     if e > EXPONENT + WRAP - 1 and not control & SW_OE:
-        return result80(0x8000000000000000ULL, sign | EXPONENT, flags | SW_OE)
+        return result80(0x8000000000000000ULL, sign | EXPONENT, flags | SW_OE | SW_PE | SW_C1)
     if e < 1 - WRAP and not control & SW_UE:
-        return result80(0, sign, flags | SW_UE)
+        return result80(0, sign, flags | SW_UE | SW_PE)
     return round_pack80(sign, e, am, 0, control, flags)
 
 cdef Result80 extract80(uint64_t m, uint32_t se, F80* exponent) noexcept nogil:

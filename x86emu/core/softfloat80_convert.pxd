@@ -9,8 +9,8 @@ cdef struct Stored:
     uint64_t value
     uint32_t flags
 
-cdef Result80 load_general32(uint32_t v) noexcept nogil
-cdef Result80 load_general64(uint64_t v) noexcept nogil
+cdef Result80 load_general32(uint32_t v, bint quiet) noexcept nogil
+cdef Result80 load_general64(uint64_t v, bint quiet) noexcept nogil
 cdef Stored store_general32(uint64_t m, uint32_t se, uint32_t control) noexcept nogil
 cdef Stored store_general64(uint64_t m, uint32_t se, uint32_t control) noexcept nogil
 # bits: 16, 32 or 64. Out of range: IE and the integer indefinite. control's rounding bits rule; FISTTP passes chop.
@@ -20,16 +20,18 @@ cdef Result80 load_bcd80(uint64_t low, uint32_t high) noexcept nogil
 cdef Stored store_bcd80(uint64_t m, uint32_t se, uint32_t control, uint16_t* high) noexcept nogil
 
 
-cdef inline Result80 load32(uint32_t v) noexcept nogil:
+cdef inline Result80 load32(uint32_t v, bint quiet) noexcept nogil:
+    """Exact. quiet: an SNaN is quieted and raises IE (FLD); otherwise the arithmetic that uses it will do that."""
     cdef uint32_t e = (v >> 23) & 0xFF
     if unlikely(e == 0 or e == 0xFF):
-        return load_general32(v)
+        return load_general32(v, quiet)
     return result80(0x8000000000000000ULL | (<uint64_t>(v & 0x7FFFFF) << 40), ((v >> 16) & SIGN) | (e + (BIAS - 127)), 0)
 
-cdef inline Result80 load64(uint64_t v) noexcept nogil:
+cdef inline Result80 load64(uint64_t v, bint quiet) noexcept nogil:
+    """Exact. quiet: an SNaN is quieted and raises IE (FLD); otherwise the arithmetic that uses it will do that."""
     cdef uint32_t e = <uint32_t>(v >> 52) & 0x7FF
     if unlikely(e == 0 or e == 0x7FF):
-        return load_general64(v)
+        return load_general64(v, quiet)
     return result80(0x8000000000000000ULL | (v << 11), (<uint32_t>(v >> 48) & SIGN) | (e + (BIAS - 1023)), 0)
 
 cdef inline Result80 load_integer(int64_t v) noexcept nogil:

@@ -23,24 +23,26 @@ cdef inline bint increments(uint32_t sign, bint odd, uint64_t rest, uint32_t con
 
 # ----- loads -----
 
-cdef inline Result80 load_special(uint32_t sign, bint top_exponent, uint64_t fraction, int32_t e) noexcept nogil:
+cdef inline Result80 load_special(uint32_t sign, bint top_exponent, uint64_t fraction, int32_t e, bint quiet) noexcept nogil:
     """Zero, denormal, infinity or NaN; fraction stands below bit 63, e is the biased exponent of a denormal's J bit."""
     cdef int shift
     if top_exponent:
         if fraction == 0:
             return result80(0x8000000000000000ULL, sign | EXPONENT, 0)
+        if not quiet:
+            return result80(0x8000000000000000ULL | fraction, sign | EXPONENT, 0)
         return result80(0xC000000000000000ULL | fraction, sign | EXPONENT, 0 if (fraction >> 62) & 1 else SW_IE)
     if fraction == 0:
         return result80(0, sign, 0)
     shift = clz64(fraction)
     return result80(fraction << shift, sign | <uint32_t>(e - shift), SW_DE)
 
-cdef Result80 load_general32(uint32_t v) noexcept nogil:
-    return load_special((v >> 16) & SIGN, (v & 0x7F800000) != 0, <uint64_t>(v & 0x7FFFFF) << 40, BIAS - 126)
+cdef Result80 load_general32(uint32_t v, bint quiet) noexcept nogil:
+    return load_special((v >> 16) & SIGN, (v & 0x7F800000) != 0, <uint64_t>(v & 0x7FFFFF) << 40, BIAS - 126, quiet)
 
-cdef Result80 load_general64(uint64_t v) noexcept nogil:
+cdef Result80 load_general64(uint64_t v, bint quiet) noexcept nogil:
     return load_special(<uint32_t>(v >> 48) & SIGN, (v & 0x7FF0000000000000ULL) != 0,
-                        (v << 11) & 0x7FFFFFFFFFFFFFFFULL, BIAS - 1022)
+                        (v << 11) & 0x7FFFFFFFFFFFFFFFULL, BIAS - 1022, quiet)
 
 cdef Result80 load_bcd80(uint64_t low, uint32_t high) noexcept nogil:
     """Eighteen decimal digits and a sign. Digits above nine are undefined by the manual: they count as they are."""

@@ -65,11 +65,11 @@ def compare(tuple a, tuple b, bint quiet=False):
 
 def from_binary32(uint32_t v):
     """FLD m32."""
-    return pair(load32(v))
+    return pair(load32(v, 1))
 
 def from_binary64(uint64_t v):
     """FLD m64."""
-    return pair(load64(v))
+    return pair(load64(v, 1))
 
 def from_integer(int64_t v):
     """FILD."""
@@ -92,7 +92,7 @@ def to_binary64(tuple a, uint32_t control=0x37F):
 def to_integer(tuple a, int bits, uint32_t control=0x37F):
     """FIST: the two's-complement image of 16, 32 or 64 bits, and flags."""
     cdef Stored s = to_integer80(a[0], a[1], control, bits)
-    return s.value & ((1 << bits) - 1), s.flags
+    return s.value & (0xFFFFFFFFFFFFFFFFULL >> (64 - bits)), s.flags
 
 def to_bcd(tuple a, uint32_t control=0x37F):
     """FBSTP: the ten bytes and flags."""

@@ -6,7 +6,7 @@
 # derived below from integer arithmetic when the module is loaded, so results are the same on every host and correctly
 # rounded but for about one operand in 2^50.  Reduction for FSIN, FCOS, FSINCOS, FPTAN uses the 66-bit pi of the hardware
 # (SDM 1, 8.3.8), which defines those results far from zero.  As in silicon, PE is set even where a nonzero result
-# happens to be exact, and F2XM1 returns operands outside -1..+1 unchanged.
+# happens to be exact, and F2XM1 beyond -1..+1 and FYL2XP1 from -1 down return the operand unchanged.
 #
 #   function   reduced to                        series
 #   2^x - 1    |x| < 1                           x * sum ln2^(k+1) x^k / (k+1)!
@@ -136,7 +136,7 @@ cdef inline uint64_t quotient_digit(u128* rest, u128 b) noexcept nogil:
     """The next 64 bits of rest / b for rest < b, b with its top bit set; rest becomes the new remainder."""
     cdef uint64_t b1 = <uint64_t>(b >> 64)
     cdef uint64_t b0 = <uint64_t>b
-    cdef u128 estimate = rest[0] / b1
+    cdef u128 estimate = rest[0] / <u128>b1
     cdef uint64_t q = 0xFFFFFFFFFFFFFFFFULL if estimate >> 64 else <uint64_t>estimate
     cdef u128 low = <u128>q * b0
     cdef i128 high = <i128>(rest[0] - <u128>q * b1) - <i128>(low >> 64)
@@ -317,7 +317,7 @@ cdef Result80 y_log2_x_plus_1(uint64_t xm, uint32_t xse, uint64_t ym, uint32_t y
             return indefinite80(SW_IE)
         return result80(0x8000000000000000ULL, sign | EXPONENT, flags)
     if xse & SIGN and (xse & EXPONENT) >= BIAS:
-        return indefinite80(SW_IE)               # x + 1 <= 0; the manual leaves it undefined
+        return result80(xm, xse, flags | SW_PE)  # x + 1 <= 0, which the manual leaves undefined: unchanged
     a = wide80(xm, xse)
     if a.e <= -2 and not (a.e == -2 and xse & SIGN and a.m >> 125 != 4):
         # s = x / (2 + x)
