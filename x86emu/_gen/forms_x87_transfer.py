@@ -49,7 +49,6 @@ cdef void FCMOV{name}_ST0_STi(Cpu* c, Insn* i) noexcept nogil:
         if {condition}:
             c.fpu.st[d].mantissa = c.fpu.st[s].mantissa
             c.fpu.st[d].sign_exponent = c.fpu.st[s].sign_exponent
-        set_status(c, 0)
     else:
         stack_underflow(c, d)
     chain(c, i)

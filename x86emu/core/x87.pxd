@@ -68,11 +68,13 @@ cdef inline void pop(Cpu* c) noexcept nogil:
     c.fpu.status = <uint16_t>((s & ~SW_TOP) | ((s + 0x800) & SW_TOP))
 
 cdef inline void push(Cpu* c, Result80 r) noexcept nogil:
-    """Pushes r and notes its flags; a full stack gives the indefinite (SDM 1, 8.5.1.1)."""
+    """Pushes r and notes its flags; a full stack gives the indefinite (SDM 1, 8.5.1.1).
+
+    DE, which only FLD of a denormal raises here, does not suppress the push even when unmasked (so does silicon)."""
     cdef uint32_t p = physical(c, 7)
     if unlikely(not_empty(c, p)):
         r = indefinite80(OVERFLOW)
-    if goes_on(c, r.flags):
+    if goes_on(c, r.flags) or r.flags & SW_DE:
         set_register(c, p, r)
         c.fpu.status = <uint16_t>((c.fpu.status & ~(SW_C1 | SW_TOP)) | (p << 11) | r.flags)
 

@@ -98,7 +98,11 @@ cdef inline void partial_remainder(Cpu* c, bint nearest) noexcept nogil:
                   c.fpu.control, nearest)
     else:
         r = indefinite80(UNDERFLOW)
-    c.fpu.status &= <uint16_t>~SW_CONDITIONS
+    # C0 and C3 keep their values where there is no quotient (invalid operand, NaN).
+    if r.flags & SW_IE or (r.sign_exponent & EXPONENT) == EXPONENT:
+        c.fpu.status &= <uint16_t>~SW_C2
+    else:
+        c.fpu.status &= <uint16_t>~SW_CONDITIONS
     if goes_on(c, r.flags):
         set_register(c, d, r)
         set_status(c, r.flags)

@@ -126,6 +126,20 @@ cdef void FSTP_STi(Cpu* c, Insn* i) noexcept nogil:
         pop(c)
     chain(c, i)
 
+cdef void FSTPNCE_STi(Cpu* c, Insn* i) noexcept nogil:
+    """D9 D8+i: FSTP that checks nothing; an empty ST0 is popped and leaves the destination alone."""
+    cdef uint32_t s = physical(c, 0)
+    cdef uint32_t d = physical(c, i.src)
+    if not ready(c, i):
+        return
+    note(c, i)
+    if likely(not_empty(c, s)):
+        c.fpu.st[d] = c.fpu.st[s]
+        c.fpu.valid |= <uint8_t>(1 << d)
+    set_status(c, 0)
+    pop(c)
+    chain(c, i)
+
 cdef void FXCH_ST0_STi(Cpu* c, Insn* i) noexcept nogil:
     cdef uint32_t a = physical(c, 0)
     cdef uint32_t b = physical(c, i.src)

@@ -1,0 +1,2 @@
+# cython: language_level=3
+from x86emu.core.x87 cimport *
