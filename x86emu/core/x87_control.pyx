@@ -249,6 +249,9 @@ cdef void FNSTENV_M_d(Cpu* c, Insn* i) noexcept nogil:
         return
     chain(c, i)
 
+cdef void FNSTENV_M_q(Cpu* c, Insn* i) noexcept nogil:
+    FNSTENV_M_d(c, i)
+
 cdef void FNSAVE_M_w(Cpu* c, Insn* i) noexcept nogil:
     if not save_state(c, i, 0):
         return
@@ -258,6 +261,9 @@ cdef void FNSAVE_M_d(Cpu* c, Insn* i) noexcept nogil:
     if not save_state(c, i, 1):
         return
     chain(c, i)
+
+cdef void FNSAVE_M_q(Cpu* c, Insn* i) noexcept nogil:
+    FNSAVE_M_d(c, i)
 
 cdef void FLDENV_M_w(Cpu* c, Insn* i) noexcept nogil:
     if not ready(c, i) or not load_environment(c, i, 0):
@@ -269,6 +275,9 @@ cdef void FLDENV_M_d(Cpu* c, Insn* i) noexcept nogil:
         return
     chain(c, i)
 
+cdef void FLDENV_M_q(Cpu* c, Insn* i) noexcept nogil:
+    FLDENV_M_d(c, i)
+
 cdef void FRSTOR_M_w(Cpu* c, Insn* i) noexcept nogil:
     if not ready(c, i) or not restore_state(c, i, 0):
         return
@@ -278,5 +287,8 @@ cdef void FRSTOR_M_d(Cpu* c, Insn* i) noexcept nogil:
     if not ready(c, i) or not restore_state(c, i, 1):
         return
     chain(c, i)
+
+cdef void FRSTOR_M_q(Cpu* c, Insn* i) noexcept nogil:
+    FRSTOR_M_d(c, i)
 
 include "register_x87_control.pxi"
