@@ -1,7 +1,7 @@
-"""Handlers of the two- and one-operand arithmetic and logic instructions, by form and size (SDM 2A; helpers in alu.pxd).
+"""Handlers of two- and one-operand arithmetic and logic, by form and size (SDM 2A; helpers in core/alu.pxd).
 
-Forms: RR register, register; RM register, memory; MR memory, register; RI and MI with an immediate; R and M.  A form that
-writes only a register has an `_nf` variant that leaves the flags alone.
+Forms: RR register, register; RM register, memory; MR memory, register; RI and MI with an immediate; R and M.  A form
+that writes only a register has an `_nf` variant that leaves the flags alone.
 """
 
 from __future__ import annotations

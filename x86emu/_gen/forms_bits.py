@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from x86emu._gen.forms_alu import MEMORY_FIRST_REGISTER, SIZES, handler, load, modify, register
+from x86emu._gen.forms_alu import MEMORY_FIRST_REGISTER, SIZES, handler, modify, register
 
 BITS = {"w": 16, "d": 32, "q": 64}
 SHIFT = {"w": 4, "d": 5, "q": 6}
@@ -29,7 +29,8 @@ def bit_tests(size: str) -> str:
                 index = f"sx(<{ctype}>{offset}) >> {SHIFT[size]}"
                 lines.append(f"ea = (ea + <uint64_t>(({index}) * {BITS[size] // 8})) & c.ea_mask")
                 lines += ["if unlikely(c.mode & (MODE_CODE | MODE_FLAT) < MODE_CODE64):"]
-                lines += [f"    if not bit_string_allowed(c, i, ea, {BITS[size] // 8}, {name != 'BT'}):", "        return"]
+                checked = f"bit_string_allowed(c, i, ea, {BITS[size] // 8}, {name != 'BT'})"
+                lines += [f"    if not {checked}:", "        return"]
             if name == "BT":
                 lines += ["if unlikely(not ld(c, i, ea, &v)):", "    return", "set_cf(c, (v & bit) != 0)"]
             else:

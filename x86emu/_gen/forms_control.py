@@ -1,4 +1,4 @@
-"""Handlers of near transfers of control, by condition, operand size and address size (SDM 2A, 2B; helpers in control.pxd)."""
+"""Handlers of near transfers of control, by condition, operand and address size (SDM 2A, 2B; helpers in control.pxd)."""
 
 from __future__ import annotations
 
@@ -12,13 +12,19 @@ COMBINATIONS = (("w", "w"), ("w", "d"), ("d", "w"), ("d", "d"), ("q", "d"), ("q"
 
 def terminal(name: str, *lines: str) -> str:
     """A handler that ends its trace."""
-    return f"cdef void {name}(Cpu* c, Insn* i) noexcept nogil:\n" + "".join(f"    {line}\n" for line in lines) + "\n"
+    body = "".join(f"    {line}\n" for line in lines)
+    return f"cdef void {name}(Cpu* c, Insn* i) noexcept nogil:\n{body}\n"
 
 
 def branch(name: str, size: str, condition: str, *before: str) -> str:
     """A conditional branch."""
     return terminal(
-        name, *before, f"if {condition}:", f"    take_{size}(c, i, target_{size}(c, i))", "else:", f"    fall_{size}(c, i)"
+        name,
+        *before,
+        f"if {condition}:",
+        f"    take_{size}(c, i, target_{size}(c, i))",
+        "else:",
+        f"    fall_{size}(c, i)",
     )
 
 

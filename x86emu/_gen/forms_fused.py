@@ -1,7 +1,7 @@
 """Compare-and-branch pairs in one record (CMP or TEST, then Jcc), for the operands that need no memory.
 
-The record's dst and src are the comparison's, its immediate is in disp, the branch target in imm; length, ip and idx are
-the branch's.  The flags are stored as the comparison alone would: whatever follows may read them.
+The record's dst and src are the comparison's, its immediate is in disp, the branch target in imm; length, ip and idx
+are the branch's.  The flags are stored as the comparison alone would: whatever follows may read them.
 """
 
 from __future__ import annotations

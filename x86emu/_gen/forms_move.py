@@ -1,4 +1,4 @@
-"""Handlers of the data transfers, by form and size (SDM 2A, 2B: MOV, MOVZX, MOVSX, LEA, XCHG, CMOVcc, SETcc, PUSH, POP ...)."""
+"""Handlers of the data transfers, by form and size (SDM 2A, 2B: MOV, MOVZX, LEA, XCHG, CMOVcc, SETcc, PUSH, POP ...)."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def stack(size: str) -> str:
         "if unlikely(not stack_load(c, i, c.r[RBP], &v)):",
         "    return",
         f"set_sp(c, c.r[RBP] + {BYTES[size]})",
-        f"set_r(c, RBP, v)",
+        "set_r(c, RBP, v)",
     )
     if size != "q":
         step = BYTES[size]
