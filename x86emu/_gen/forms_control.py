@@ -1,4 +1,4 @@
-"""Handlers of near transfers of control, by condition, operand and address size (SDM 2A, 2B; helpers in control.pxd)."""
+"""Handlers of near transfers of control, by condition, operand and address size (SDM 2A; helpers: control.pxd)."""
 
 from __future__ import annotations
 

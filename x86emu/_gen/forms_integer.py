@@ -1,4 +1,4 @@
-"""Handlers of MUL, IMUL, DIV, IDIV, CMPXCHG, XADD, RDRAND, RDSEED by form and size (SDM 2A, 2B; helpers: integer.pxd)."""
+"""Handlers of MUL, IMUL, DIV, IDIV, CMPXCHG, XADD, RDRAND, RDSEED, by form and size (helpers: integer.pxd)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ def multiply_divide(size: str) -> str:
         out += handler(f"IMUL_R{size}_R{size}{suffix}", f"set_r(c, i.dst, {function}(c, {dst}, {src}))")
         out += handler(f"IMUL_R{size}_M{size}{suffix}", *load(ctype), f"set_r(c, i.dst, {function}(c, {dst}, v))")
         out += handler(f"IMUL_R{size}_R{size}_I{suffix}", f"set_r(c, i.dst, {function}(c, {src}, {immediate}))")
-        out += handler(f"IMUL_R{size}_M{size}_I{suffix}", *load(ctype), f"set_r(c, i.dst, {function}(c, v, {immediate}))")
+        product = f"set_r(c, i.dst, {function}(c, v, {immediate}))"
+        out += handler(f"IMUL_R{size}_M{size}_I{suffix}", *load(ctype), product)
     return out
 
 

@@ -1,4 +1,4 @@
-"""Handlers of the data transfers, by form and size (SDM 2A, 2B: MOV, MOVZX, LEA, XCHG, CMOVcc, SETcc, PUSH, POP ...)."""
+"""Handlers of the data transfers, by form and size (SDM 2: MOV, MOVZX, LEA, XCHG, CMOVcc, SETcc, PUSH, POP ...)."""
 
 from __future__ import annotations
 
