@@ -1,0 +1,48 @@
+# cython: language_level=3
+# What a processor model means to the core: its CPUID leaves and which register bits exist (data from isa/models).
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
+from x86emu.core.state cimport *
+from x86emu.core.features cimport *
+
+cdef enum:
+    VENDOR_INTEL = 0
+    VENDOR_AMD = 1
+    MAX_LEAVES = 160
+
+# XCR0 (SDM 1, 13.3)
+cdef enum:
+    XCR0_X87 = 0x1
+    XCR0_SSE = 0x2
+    XCR0_AVX = 0x4
+    XCR0_PKRU = 0x200
+
+cdef struct CpuidEntry:
+    uint32_t leaf, subleaf
+    uint32_t any_subleaf          # the leaf does not look at ECX
+    uint32_t eax, ebx, ecx, edx
+
+cdef struct ProcessorModel:
+    uint32_t vendor
+    uint32_t signature            # family, model, stepping: CPUID 1 EAX, and EDX after reset
+    uint32_t max_basic, max_extended
+    uint64_t cr0_writable, cr4_valid, efer_valid, xcr0_valid
+    uint64_t microcode
+    uint64_t machine_check_cap    # MCG_CAP
+    uint32_t mxcsr_mask
+    int n_leaves
+    CpuidEntry leaves[160]
+
+# Size of the XSAVE area for the components in mask; standard or compacted format (SDM 1, 13.4).
+cdef uint32_t xsave_size(uint64_t mask, bint compacted) noexcept nogil
+# Registers of this area after power-on or RESET# (SDM 3A table 10-1), with c.model installed: MSRs, CR0..CR4, debug
+# registers, x87 and SSE state, TSC. EDX gets the signature. Segments, RIP and RFLAGS are the caller's.
+cdef void power_on_registers(Cpu* c) noexcept nogil
+# The same for INIT: MSRs, x87, SSE, MTRRs, TSC and CR0's CD and NW stay.
+cdef void init_registers(Cpu* c) noexcept nogil
+
+cdef class ModelTables:
+    """One processor's ProcessorModel; must live as long as the Cpu it is installed in."""
+    cdef ProcessorModel model
+    cdef uint8_t features[256]
+    cdef uint64_t physical_reserved
+    cdef void install(self, Cpu* c)

@@ -1,0 +1,329 @@
+# cython: language_level=3
+"""RDMSR and WRMSR (Intel SDM volume 2B; volume 4, chapter 2; AMD APM volume 2, appendix A).
+
+Which MSRs there are, and those that only keep what is written, is the table x86emu/isa/msrs.py; here are the ones with
+rules of their own.  Memory types (PAT, MTRRs) are checked and kept; with no caches modelled, nothing depends on them.
+"""
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
+from x86emu.core.state cimport *
+from x86emu.core.features cimport *
+from x86emu.core.mmu cimport canonical, tlb_flush_all, refresh_mode, refresh_segment
+from x86emu.core.model cimport ProcessorModel, VENDOR_AMD, VENDOR_INTEL
+from x86emu.core.sysregs cimport tsc_now
+
+cdef enum:
+    MISC_ENABLE_WRITABLE = 0x450001      # fast strings, SpeedStep, MONITOR, limit of CPUID
+    MTRR_VALID = 0x800
+    MTRR_ENABLE = 0x800
+    MTRR_FIXED_ENABLE = 0x400
+    HWCR_MC_STATUS_WRITE_ENABLE = 0x40000
+    FEATURE_CONTROL_LOCK = 1
+    VM_CR_LOCK = 8
+    VM_CR_SVMDIS = 16
+
+# ---------------------------------------------------------------- time
+
+cdef bint read_tsc(Cpu* c, Insn* i, uint32_t number, uint64_t* value) noexcept nogil:
+    value[0] = tsc_now(c, i)
+    return True
+
+cdef bint write_tsc(Cpu* c, Insn* i, uint32_t number, uint64_t value) noexcept nogil:
+    cdef int64_t delta = <int64_t>(value - tsc_now(c, i))
+    c.tsc_offset += delta
+    c.tsc_adjust += <uint64_t>delta      # SDM 3B 18.17.3
+    return True
+
+cdef bint read_tsc_adjust(Cpu* c, Insn* i, uint32_t number, uint64_t* value) noexcept nogil:
+    value[0] = c.tsc_adjust
+    return True
+
+cdef bint write_tsc_adjust(Cpu* c, Insn* i, uint32_t number, uint64_t value) noexcept nogil:
+    c.tsc_offset += <int64_t>(value - c.tsc_adjust)
+    c.tsc_adjust = value
+    return True
+
+# ---------------------------------------------------------------- local APIC
+
+cdef bint read_apic(Cpu* c, Insn* i, uint32_t number, uint64_t* value) noexcept nogil:
+    cdef bint known
+    if c.signals.apic_rdmsr == NULL:
+        return False
+    c.current = i
+    known = c.signals.apic_rdmsr(c.signals.controller, number, value)
+    c.current = NULL
+    return known
+
+cdef bint write_apic(Cpu* c, Insn* i, uint32_t number, uint64_t value) noexcept nogil:
+    cdef bint allowed
+    cdef uint64_t page = c.signals.apic_base
+    if c.signals.apic_wrmsr == NULL:
+        return False
+    if number == 0x1B and (value & c.maxphyaddr_mask or (value & 0x400 and not c.features[FEATURE_X2APIC])):
+        return False
+    c.current = i
+    allowed = c.signals.apic_wrmsr(c.signals.controller, number, value)
+    c.current = NULL
+    if c.signals.apic_base != page:      # another page answers as APIC now
+        tlb_flush_all(c)
+        refresh_mode(c)
+    return allowed
+
+cdef bint read_x2apic(Cpu* c, Insn* i, uint32_t number, uint64_t* value) noexcept nogil:
+    return read_apic(c, i, number, value)
+
+cdef bint write_x2apic(Cpu* c, Insn* i, uint32_t number, uint64_t value) noexcept nogil:
+    return write_apic(c, i, number, value)
+
+# The local APIC compares with virtual time; software writes TSC values (SDM 3A 11.5.4.1). 0 means disarmed.
+cdef bint read_tsc_deadline(Cpu* c, Insn* i, uint32_t number, uint64_t* value) noexcept nogil:
+    if not read_apic(c, i, number, value):
+        return False
+    if value[0]:
+        value[0] += <uint64_t>c.tsc_offset
+    return True
+
+cdef bint write_tsc_deadline(Cpu* c, Insn* i, uint32_t number, uint64_t value) noexcept nogil:
+    if value:
+        # A deadline before the clock's zero is one in the past.
+        value = value - <uint64_t>c.tsc_offset if <int64_t>(value - <uint64_t>c.tsc_offset) > 0 else 1
+    return write_apic(c, i, number, value)
+
+# ---------------------------------------------------------------- EFER and segment bases
+
+cdef bint read_efer(Cpu* c, Insn* i, uint32_t number, uint64_t* value) noexcept nogil:
+    value[0] = c.efer
+    return True
+
+cdef bint write_efer(Cpu* c, Insn* i, uint32_t number, uint64_t value) noexcept nogil:
+    cdef ProcessorModel* m = <ProcessorModel*>c.model
+    cdef uint64_t changed = c.efer ^ value
+    if value & ~m.efer_valid:
+        return False
+    if changed & EFER_LME and c.cr0 >> CR0_PG_BIT & 1:
+        return False
+    if value & EFER_SVME and c.vm_cr & VM_CR_SVMDIS:
+        return False
+    c.efer = (value & ~<uint64_t>EFER_LMA) | (c.efer & EFER_LMA)
+    if changed & EFER_NXE:
+        tlb_flush_all(c)
+    refresh_mode(c)
+    return True
+
+cdef bint read_fs_base(Cpu* c, Insn* i, uint32_t number, uint64_t* value) noexcept nogil:
+    value[0] = c.seg[FS].base
+    return True
+
+cdef bint write_fs_base(Cpu* c, Insn* i, uint32_t number, uint64_t value) noexcept nogil:
+    return write_base(c, FS, value)
+
+cdef bint read_gs_base(Cpu* c, Insn* i, uint32_t number, uint64_t* value) noexcept nogil:
+    value[0] = c.seg[GS].base
+    return True
+
+cdef bint write_gs_base(Cpu* c, Insn* i, uint32_t number, uint64_t value) noexcept nogil:
+    return write_base(c, GS, value)
+
+cdef bint write_base(Cpu* c, int seg, uint64_t value) noexcept nogil:
+    if not canonical(c, value):
+        return False
+    c.seg[seg].base = value
+    refresh_segment(c, seg)
+    refresh_mode(c)
+    return True
+
+# ---------------------------------------------------------------- memory types
+
+cdef inline bint valid_pat_type(uint32_t type) noexcept nogil:
+    return type <= 7 and type != 2 and type != 3
+
+cdef inline bint valid_mtrr_type(uint32_t type) noexcept nogil:
+    return type <= 6 and type != 2 and type != 3
+
+cdef bint read_pat(Cpu* c, Insn* i, uint32_t number, uint64_t* value) noexcept nogil:
+    value[0] = c.pat
+    return True
+
+cdef bint write_pat(Cpu* c, Insn* i, uint32_t number, uint64_t value) noexcept nogil:
+    cdef int k
+    for k in range(8):
+        if not valid_pat_type(<uint32_t>(value >> (8 * k)) & 0xFF):
+            return False
+    c.pat = value
+    return True
+
+cdef bint read_mtrr_variable(Cpu* c, Insn* i, uint32_t number, uint64_t* value) noexcept nogil:
+    cdef uint32_t n = (number - 0x200) >> 1
+    value[0] = c.mtrr_physmask[n] if number & 1 else c.mtrr_physbase[n]
+    return True
+
+cdef bint write_mtrr_variable(Cpu* c, Insn* i, uint32_t number, uint64_t value) noexcept nogil:
+    cdef uint32_t n = (number - 0x200) >> 1
+    if value & c.maxphyaddr_mask:
+        return False
+    if number & 1:
+        if value & 0x7FF:
+            return False
+        c.mtrr_physmask[n] = value
+    else:
+        if value & 0xF00 or not valid_mtrr_type(value & 0xFF):
+            return False
+        c.mtrr_physbase[n] = value
+    return True
+
+cdef inline int fixed_index(uint32_t number) noexcept nogil:
+    if number >= 0x268:
+        return <int>(number - 0x268) + 3
+    return 0 if number == 0x250 else <int>(number - 0x258) + 1
+
+cdef bint read_mtrr_fixed(Cpu* c, Insn* i, uint32_t number, uint64_t* value) noexcept nogil:
+    cdef ProcessorModel* m = <ProcessorModel*>c.model
+    value[0] = c.mtrr_fixed[fixed_index(number)]
+    # AMD's RdMem and WrMem bits show only while SYSCFG.MtrrFixDramModEn is set (APM 2, 7.9.1).
+    if m.vendor == VENDOR_AMD and not c.syscfg & 0x80000:
+        value[0] &= 0x0707070707070707ULL
+    return True
+
+cdef bint write_mtrr_fixed(Cpu* c, Insn* i, uint32_t number, uint64_t value) noexcept nogil:
+    cdef ProcessorModel* m = <ProcessorModel*>c.model
+    cdef int n = fixed_index(number), k
+    cdef uint64_t dram = 0
+    if m.vendor == VENDOR_AMD:
+        if c.syscfg & 0x80000:
+            dram = value & 0x1818181818181818ULL
+            value &= ~0x1818181818181818ULL
+        else:
+            dram = c.mtrr_fixed[n] & 0x1818181818181818ULL
+    for k in range(8):
+        if not valid_mtrr_type(<uint32_t>(value >> (8 * k)) & 0xFF):
+            return False
+    c.mtrr_fixed[n] = value | dram
+    return True
+
+cdef bint read_mtrr_def_type(Cpu* c, Insn* i, uint32_t number, uint64_t* value) noexcept nogil:
+    value[0] = c.mtrr_def_type
+    return True
+
+cdef bint write_mtrr_def_type(Cpu* c, Insn* i, uint32_t number, uint64_t value) noexcept nogil:
+    if value & ~0xCFFULL or not valid_mtrr_type(value & 0xFF):
+        return False
+    c.mtrr_def_type = value
+    return True
+
+cdef int mtrr_type(Cpu* c, uint64_t physical) noexcept nogil:
+    cdef int k, found = -1, type
+    cdef uint64_t mask
+    if not c.features[FEATURE_MTRR] or not c.mtrr_def_type & MTRR_ENABLE:
+        return 0
+    if physical < 0x100000 and c.mtrr_def_type & MTRR_FIXED_ENABLE:
+        if physical < 0x80000:
+            k = <int>(physical >> 16)
+            return <int>(c.mtrr_fixed[0] >> (8 * k)) & 7
+        if physical < 0xC0000:
+            k = <int>((physical - 0x80000) >> 14)
+            return <int>(c.mtrr_fixed[1 + (k >> 3)] >> (8 * (k & 7))) & 7
+        k = <int>((physical - 0xC0000) >> 12)
+        return <int>(c.mtrr_fixed[3 + (k >> 3)] >> (8 * (k & 7))) & 7
+    for k in range(8):
+        if not c.mtrr_physmask[k] & MTRR_VALID:
+            continue
+        mask = c.mtrr_physmask[k] & 0xFFFFFFFFFFFFF000ULL
+        if (physical & mask) != (c.mtrr_physbase[k] & mask):
+            continue
+        type = <int>(c.mtrr_physbase[k] & 7)
+        if found < 0 or type == 0:
+            found = type
+        elif found != 0 and (found == 4 or type == 4):
+            found = 4            # write-through over write-back; other mixtures are undefined
+    return found if found >= 0 else <int>(c.mtrr_def_type & 7)
+
+# ---------------------------------------------------------------- machine check
+
+cdef bint read_mcg_cap(Cpu* c, Insn* i, uint32_t number, uint64_t* value) noexcept nogil:
+    value[0] = (<ProcessorModel*>c.model).machine_check_cap
+    return True
+
+cdef bint write_mcg_cap(Cpu* c, Insn* i, uint32_t number, uint64_t value) noexcept nogil:
+    return False                 # read-only
+
+cdef bint read_mc_bank(Cpu* c, Insn* i, uint32_t number, uint64_t* value) noexcept nogil:
+    cdef uint32_t n = number - 0x400
+    if n >> 2 >= ((<ProcessorModel*>c.model).machine_check_cap & 0xFF):
+        return False
+    value[0] = c.mci[n]
+    return True
+
+cdef bint write_mc_bank(Cpu* c, Insn* i, uint32_t number, uint64_t value) noexcept nogil:
+    """SDM 3B 16.3.2: status takes only 0, address and information only 0 on Intel's processors."""
+    cdef ProcessorModel* m = <ProcessorModel*>c.model
+    cdef uint32_t n = number - 0x400
+    if n >> 2 >= (m.machine_check_cap & 0xFF):
+        return False
+    if n & 3 and value:
+        if m.vendor == VENDOR_INTEL:
+            return False
+        if n & 3 == 1 and not c.hwcr & HWCR_MC_STATUS_WRITE_ENABLE:
+            return False
+    c.mci[n] = value
+    return True
+
+# ---------------------------------------------------------------- the rest
+
+cdef bint read_writeonly(Cpu* c, Insn* i, uint32_t number, uint64_t* value) noexcept nogil:
+    return False
+
+cdef bint write_writeonly(Cpu* c, Insn* i, uint32_t number, uint64_t value) noexcept nogil:
+    return True
+
+cdef bint read_misc_enable(Cpu* c, Insn* i, uint32_t number, uint64_t* value) noexcept nogil:
+    value[0] = c.misc_enable
+    return True
+
+cdef bint write_misc_enable(Cpu* c, Insn* i, uint32_t number, uint64_t value) noexcept nogil:
+    c.misc_enable = (c.misc_enable & ~<uint64_t>MISC_ENABLE_WRITABLE) | (value & MISC_ENABLE_WRITABLE)
+    return True
+
+cdef bint read_feature_control(Cpu* c, Insn* i, uint32_t number, uint64_t* value) noexcept nogil:
+    value[0] = c.feature_control
+    return True
+
+cdef bint write_feature_control(Cpu* c, Insn* i, uint32_t number, uint64_t value) noexcept nogil:
+    cdef uint64_t valid = FEATURE_CONTROL_LOCK
+    if c.features[FEATURE_VMX]:
+        valid |= 4
+    if c.features[FEATURE_SMX]:
+        valid |= 0xFF02
+    if c.feature_control & FEATURE_CONTROL_LOCK or value & ~valid:
+        return False
+    c.feature_control = value
+    return True
+
+cdef bint read_vm_cr(Cpu* c, Insn* i, uint32_t number, uint64_t* value) noexcept nogil:
+    value[0] = c.vm_cr
+    return True
+
+cdef bint write_vm_cr(Cpu* c, Insn* i, uint32_t number, uint64_t value) noexcept nogil:
+    """APM 2, 15.30.1: with LOCK set, LOCK and SVMDIS keep their values."""
+    if value & ~0x1FULL or (value & VM_CR_SVMDIS and c.efer & EFER_SVME):
+        return False
+    if c.vm_cr & VM_CR_LOCK:
+        value = (value & ~<uint64_t>(VM_CR_LOCK | VM_CR_SVMDIS)) | (c.vm_cr & (VM_CR_LOCK | VM_CR_SVMDIS))
+    c.vm_cr = value
+    return True
+
+include "msr_dispatch.pxi"
+
+cdef void RDMSR(Cpu* c, Insn* i) noexcept nogil:
+    if c.cpl != 0 or not read_msr(c, i, <uint32_t>c.r[RCX], &c.mtmp):
+        fault_code(c, i, V_GP, 0)
+        return
+    c.r[RAX] = <uint32_t>c.mtmp
+    c.r[RDX] = c.mtmp >> 32
+    chain(c, i)
+
+cdef void WRMSR(Cpu* c, Insn* i) noexcept nogil:
+    if c.cpl != 0 or not write_msr(c, i, <uint32_t>c.r[RCX], <uint32_t>c.r[RAX] | c.r[RDX] << 32):
+        fault_code(c, i, V_GP, 0)
+        return
+    finish(c, i)
+
+include "register_msr.pxi"

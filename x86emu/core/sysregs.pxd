@@ -1,0 +1,16 @@
+# cython: language_level=3
+# Control, debug and extended control registers, TLB instructions, halting, time stamps.
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
+from x86emu.core.state cimport *
+
+# MOV to CRn, for the handlers and for whoever models them elsewhere (LMSW, VM exits). False: a fault was raised.
+cdef bint write_cr0(Cpu* c, Insn* i, uint64_t value) noexcept nogil
+cdef bint write_cr3(Cpu* c, Insn* i, uint64_t value) noexcept nogil
+cdef bint write_cr4(Cpu* c, Insn* i, uint64_t value) noexcept nogil
+
+# The time stamp counter now: virtual nanoseconds plus the offset that WRMSR set (SDM 3B 18.17).
+cdef uint64_t tsc_now(Cpu* c, Insn* i) noexcept nogil
+
+# Whether what an MWAIT of this processor waits for has happened: the monitored 64 bytes differ from what MONITOR saw, or
+# cannot be looked at. The run loop asks while activity is ACTIVITY_MWAIT.
+cdef bint monitor_triggered(Cpu* c) noexcept nogil
