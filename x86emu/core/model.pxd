@@ -45,4 +45,5 @@ cdef class ModelTables:
     cdef ProcessorModel model
     cdef uint8_t features[256]
     cdef uint64_t physical_reserved
+    cdef void register_bits(self)
     cdef void install(self, Cpu* c)

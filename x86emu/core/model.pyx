@@ -170,7 +170,7 @@ cdef bint apic_enabled(Cpu* c, Insn* i) noexcept nogil:
     c.current = i
     known = c.signals.apic_rdmsr(c.signals.controller, 0x1B, &base)
     c.current = NULL
-    return (base >> 11) & 1 if known else 1
+    return not known or (base & 0x800) != 0
 
 cdef const CpuidEntry* find_leaf(ProcessorModel* m, uint32_t leaf, uint32_t subleaf) noexcept nogil:
     cdef int k
