@@ -5,8 +5,8 @@ The layout is that of SDM 1, table 10-2 (FXSAVE area) and 13.4 (XSAVE area: lega
 2688, or both packed in the compacted format).  A component is told as in use exactly when it is not in its initial
 configuration; XSAVEOPT uses that (the init optimization) and not the modified optimization, which is never demanded.
 
-Where processors differ: with CR4.OSFXSR clear, FXSAVE and FXRSTOR leave XMM and MXCSR alone (as AMD's do; Intel leaves it
-open); the x87 error pointers are always saved (as Intel's do; older AMD ones only with an exception pending).
+Where processors differ: with CR4.OSFXSR clear, FXSAVE and FXRSTOR leave XMM and MXCSR alone (as AMD's do; Intel leaves
+it open); the x87 error pointers are always saved (as Intel's do; older AMD ones only with an exception pending).
 """
 from libc.string cimport memset, memcpy
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t

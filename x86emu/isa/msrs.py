@@ -1,7 +1,7 @@
 """Model-specific registers as a table (Intel SDM volume 4, chapter 2; AMD APM volume 2, appendix A; AMD BKDGs).
 
-An MSR that is not here, or whose condition the model does not meet, raises #GP(0).  MSRs that steer parts of a processor
-which an emulator does not have (bus, cache and north-bridge configuration) keep what is written to them.
+An MSR that is not here, or whose condition the model does not meet, raises #GP(0).  MSRs that steer parts of a
+processor which an emulator does not have (bus, cache and north-bridge configuration) keep what is written to them.
 The performance counters are left out: CPUID says that there are none, and AMD's K7 ones answer #GP(0), which operating
 systems take for "no counters".
 
@@ -9,8 +9,8 @@ Columns: number or range | name | condition | storage | write | at power-on | wh
 
 * condition: feature names, `intel`, `amd`; `,` means and, `/` means or; `-` always there
 * storage: a member of Cpu; `slot` for one in Cpu.other_msrs; `=HEX` a constant; `@name` functions read_name, write_name
-* write: `any`; `mask=HEX` #GP(0) for other bits; `keep=HEX` other bits are ignored; `canonical` #GP(0) unless canonical;
-  `ro` #GP(0); `ignored`; `@` the storage's function
+* write: `any`; `mask=HEX` #GP(0) for other bits; `keep=HEX` other bits are ignored; `canonical` #GP(0) unless
+  canonical; `ro` #GP(0); `ignored`; `@` the storage's function
 * at power-on: HEX, or - for zero or where the function knows
 """
 

@@ -1,8 +1,8 @@
 """System registers, MSRs, CPUID, time stamps, halting, caches (SDM 2D, tables A-3, A-6 and B; SDM 2A to 2C).
 
-MOV to and from control and debug registers ignores ModRM.mod (SDM 2B, MOV: "always treated as 11b") and 66h; the operand
-is 64 bits wide in 64-bit mode and 32 bits elsewhere.  The manual calls the arithmetic flags undefined after these moves;
-processors leave them, and so do we.
+MOV to and from control and debug registers ignores ModRM.mod (SDM 2B, MOV: "always treated as 11b") and 66h; the
+operand is 64 bits wide in 64-bit mode and 32 bits elsewhere.  The manual calls the arithmetic flags undefined after
+these moves; processors leave them, and so do we.
 
 RDMSR, RDTSC and CPUID serialize or are ordered; a machine that executes in order needs nothing for that, so they may
 stand within a trace.  CLAC and STAC change the rights of data accesses and end it.
