@@ -15,8 +15,8 @@ from x86emu.core.tasks cimport io_permitted
 # ---------------------------------------------------------------- permission and single transfers
 
 cdef inline bint permitted(Cpu* c, Insn* i, uint32_t port, int size) noexcept nogil:
-    """SDM 1, 19.5: CPL within IOPL, or the TSS's bitmap; in virtual-8086 mode always the bitmap. False: #GP(0)
-    raised.""" if likely(c.cpl <= (c.rflags & FLAG_IOPL) >> 12 and not c.rflags & FLAG_VM):
+    """SDM 1, 19.5: CPL within IOPL, or the TSS's bitmap; virtual-8086 mode: the bitmap. False: #GP(0) raised."""
+    if likely(c.cpl <= (c.rflags & FLAG_IOPL) >> 12 and not c.rflags & FLAG_VM):
         return True
     return io_permitted(c, i, port, size)
 

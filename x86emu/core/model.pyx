@@ -34,8 +34,10 @@ cdef class ModelTables:
         m.vendor = VENDOR_AMD if model.vendor == "AuthenticAMD" else VENDOR_INTEL
         m.signature = model.signature
         m.microcode = model.microcode
-        m.mxcsr_mask = 0x2FFBF if self.features[FEATURE_MISALIGNSSE] else 0xFFFF if self.features[FEATURE_SSE2] else
-        0xFFBF m.machine_check_cap = 0x105 if m.vendor == VENDOR_AMD else 0x6
+        m.mxcsr_mask = 0xFFFF if self.features[FEATURE_SSE2] else 0xFFBF       # DAZ came with SSE2
+        if self.features[FEATURE_MISALIGNSSE]:
+            m.mxcsr_mask |= 0x20000
+        m.machine_check_cap = 0x105 if m.vendor == VENDOR_AMD else 0x6
         self.physical_reserved = ~((<uint64_t>1 << <int>model.physical_bits) - 1)
         leaves = model.cpuid_leaves(processors, index)
         if len(leaves) > MAX_LEAVES:
