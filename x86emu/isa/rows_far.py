@@ -1,8 +1,8 @@
-"""Far control transfer and fast system calls (SDM 2D, tables A-2 and A-3; SDM 2A: CALL, JMP; 2B: RET, SYSCALL, SYSENTER).
+"""Far control transfer and fast system calls (SDM 2D, tables A-2, A-3; SDM 2A: CALL, JMP; 2B: RET, SYSCALL, SYSENTER).
 
 The indirect forms keep a 32-bit operand size in 64-bit mode unless REX.W is given.  SYSCALL and SYSRET have no mode
-attribute: AMD's processors have them in legacy and compatibility mode too, so the handlers decide.  SYSENTER and SYSEXIT
-likewise (AMD: not in long mode).
+attribute: AMD's processors have them in legacy and compatibility mode too, so the handlers decide.  SYSENTER and
+SYSEXIT likewise (AMD: not in long mode).
 """
 
 ROWS = """

@@ -1,4 +1,4 @@
-"""Interrupts, returns from them, and the interrupt flag (SDM 2D, tables A-2 and A-3; SDM 2A: INT n, IRET, CLI; 2B: STI, RSM).
+"""Interrupts, returns from them, the interrupt flag (SDM 2D, tables A-2, A-3; SDM 2A: INT n, IRET, CLI; 2B: STI, RSM).
 
 CLI does not end a trace: events are looked at only between traces, and a cleared IF can only hold them off.
 """

@@ -1,7 +1,7 @@
 """Segment registers and descriptor tables (SDM 2D, tables A-2, A-3 and A-6 groups 6, 7 and 15; SDM 2A to 2C).
 
 MOV Sw,Ew always reads 16 bits.  LGDT and LIDT have an operand size (a 24-bit base with 16 bits); SGDT and SIDT look at
-the mode alone.  In 64-bit mode their operand is ten bytes whatever the prefixes.  LAR, LSL, VERR and VERW write ZF only.
+the mode alone.  In 64-bit mode their operand is ten bytes whatever the prefixes.  LAR, LSL, VERR, VERW write ZF only.
 """
 
 ROWS = """
