@@ -351,6 +351,14 @@ cdef uint8_t* second_chance(Cpu* c, uint64_t ea, uint32_t size, bint write) noex
         return <uint8_t*>(t.addend + ea)
     return NULL
 
+cdef inline uint64_t beyond(Cpu* c, uint64_t ea, uint64_t n) noexcept nogil:
+    """ea + n, wrapping as the mode's data addresses do; system structures lie above 4 GiB in compatibility mode too."""
+    return ea + n if ea >> 32 else (ea + n) & c.ea_mask
+
+cdef inline uint64_t system_linear(Cpu* c, uint64_t linear) noexcept nogil:
+    """Descriptor tables and the TSS have 64-bit addresses in all of IA-32e mode."""
+    return linear if c.efer & EFER_LMA else linear & 0xFFFFFFFFULL
+
 cdef bint load_who(Cpu* c, Insn* i, uint64_t ea, uint32_t size, uint64_t* value, int who, int access) noexcept nogil:
     """Loads size (1 to 8) bytes; access WRITE asks for write permission as well (read-modify-write)."""
     cdef uint64_t physical, second
@@ -366,7 +374,7 @@ cdef bint load_who(Cpu* c, Insn* i, uint64_t ea, uint32_t size, uint64_t* value,
     else:
         if not resolve(c, i, ea, access, who, &physical):
             return False
-        if not resolve(c, i, (ea + first) & (c.ea_mask), access, who, &second):
+        if not resolve(c, i, beyond(c, ea, first), access, who, &second):
             return False
         low = load_bytes_at(c, i, physical, first)
         value[0] = low | (load_bytes_at(c, i, second, size - first) << (first * 8))
@@ -402,7 +410,7 @@ cdef bint store_who(Cpu* c, Insn* i, uint64_t ea, uint32_t size, uint64_t value,
     if first >= size:
         store_at(c, i, physical, size, value)
     else:
-        if not resolve(c, i, (ea + first) & c.ea_mask, WRITE, who, &second):
+        if not resolve(c, i, beyond(c, ea, first), WRITE, who, &second):
             return False
         store_bytes_at(c, i, physical, first, value)
         store_bytes_at(c, i, second, size - first, value >> (first * 8))
@@ -452,7 +460,7 @@ cdef bint probe_who(Cpu* c, Insn* i, uint64_t ea, uint32_t n, bint write, int wh
     if not check_linear(c, i, ea, n):
         return False
     while at < end:
-        if not resolve(c, i, at & c.ea_mask, WRITE if write else READ, who, &physical):
+        if not resolve(c, i, beyond(c, ea, at - ea), WRITE if write else READ, who, &physical):
             return False
         at = (at | 0xFFF) + 1
         if at == 0:
@@ -505,13 +513,13 @@ cdef uint8_t* host_pointer(Cpu* c, uint64_t ea, uint32_t n, bint write) noexcept
     return second_chance(c, ea, n, write)
 
 cdef bint system_load(Cpu* c, Insn* i, uint64_t linear, uint32_t size, uint64_t* value) noexcept nogil:
-    return load_who(c, i, linear & c.ea_mask, size, value, AS_SYSTEM, READ)
+    return load_who(c, i, system_linear(c, linear), size, value, AS_SYSTEM, READ)
 
 cdef bint system_store(Cpu* c, Insn* i, uint64_t linear, uint32_t size, uint64_t value) noexcept nogil:
-    return store_who(c, i, linear & c.ea_mask, size, value, AS_SYSTEM)
+    return store_who(c, i, system_linear(c, linear), size, value, AS_SYSTEM)
 
 cdef bint system_probe(Cpu* c, Insn* i, uint64_t linear, uint32_t n, bint write) noexcept nogil:
-    return probe_who(c, i, linear & c.ea_mask, n, write, AS_SYSTEM)
+    return probe_who(c, i, system_linear(c, linear), n, write, AS_SYSTEM)
 
 cdef bint load_as(Cpu* c, Insn* i, uint64_t linear, uint32_t size, uint64_t* value, int cpl) noexcept nogil:
     return load_who(c, i, linear, size, value, AS_USER if cpl == 3 else AS_SUPERVISOR, READ)
