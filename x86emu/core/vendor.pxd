@@ -1,12 +1,12 @@
 # cython: language_level=3
 # Where Intel's and AMD's processors differ in system instructions (AMD APM volume 2, volume 3 on SYSCALL and SYSRET;
-# SDM 3B 23 on compatibility), asked of the model's feature bits.
+# SDM 3B 23 on compatibility), asked of the processor model.
 from x86emu.core.state cimport Cpu
 from x86emu.core.features cimport *
+from x86emu.core.model cimport ProcessorModel, VENDOR_AMD
 
 cdef inline bint is_amd(Cpu* c) noexcept nogil:
-    """AMD's extensions to MMX are in every AMD processor since the first Athlon and in none of Intel's."""
-    return c.features[<int>FEATURE_MMXEXT] != 0
+    return (<ProcessorModel*>c.model).vendor == VENDOR_AMD
 
 cdef inline bint clears_null_base(Cpu* c) noexcept nogil:
     return c.features[<int>FEATURE_NULL_SEL_CLR_BASE] != 0
