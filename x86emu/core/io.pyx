@@ -165,8 +165,8 @@ cdef bint output_element(Cpu* c, Insn* i, uint32_t port, uint32_t size) noexcept
     advance(c, i, RSI, <uint64_t>-<int64_t>size if c.rflags & FLAG_DF else size)
     return True
 
-cdef uint64_t transfer_block(Cpu* c, Insn* i, uint32_t port, uint32_t size, uint64_t count, bint write_memory) noexcept
-nogil:
+cdef uint64_t transfer_block(Cpu* c, Insn* i, uint32_t port, uint32_t size, uint64_t count,
+                             bint write_memory) noexcept nogil:
     """Moves up to count elements within one page at once; 0 where that cannot be. Permission is the caller's."""
     cdef int seg = ES if write_memory else i.seg
     cdef int n = RDI if write_memory else RSI

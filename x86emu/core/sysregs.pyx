@@ -326,8 +326,8 @@ cdef void INVLPG_M(Cpu* c, Insn* i) noexcept nogil:
     cdef uint64_t linear = ea_of(c, i)
     if not_cpl0(c, i):
         return
-    if not code_is_64(c):        # the row has `noaccess`: the segment's base is not in the address, its limit not
-        checked linear = <uint32_t>(linear + c.seg[i.seg].base)
+    if not code_is_64(c):        # the row has `noaccess`: the segment's base is not in the address
+        linear = <uint32_t>(linear + c.seg[i.seg].base)
     elif i.seg == FS or i.seg == GS:
         linear += c.seg[i.seg].base
     if canonical(c, linear):
