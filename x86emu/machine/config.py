@@ -1,0 +1,110 @@
+"""What a user may ask of a machine, and whether it can be had.
+
+`MachineConfig` is plain data; `validate()` raises UserInputError with one sentence for each thing that cannot work.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from x86emu.errors import UserInputError
+from x86emu.machine.memory_map import BOOT_CODES, GIB, KIB, MIB
+
+DEFAULT_CPU = "nehalem"
+SMALLEST_MEMORY = 2 * MIB
+LARGEST_MEMORY = 1 << 39
+LARGEST_SMP = 254  # 8-bit local APIC ids; FFh is broadcast and one is left for the I/O APIC
+UNITS = {"": MIB, "K": KIB, "M": MIB, "G": GIB, "T": 1 << 40}
+EPOCH = datetime(2025, 1, 1)
+
+
+def parse_memory(text: str | int) -> int:
+    """Bytes of "512M", "1G", "65536K" or a plain number of MiB; an int is bytes already.  UserInputError otherwise."""
+    if isinstance(text, int):
+        return text
+    match = re.fullmatch(r"(\d+)([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
+    if match is None:
+        raise UserInputError(f"--memory {text}: is no amount of memory; 512M, 1G or a number of MiB would do")
+    return int(match[1]) * UNITS[match[2].upper()]
+
+
+def host_memory() -> int | None:
+    """Bytes of memory and swap that the host could still give, or None where it does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    amounts = {line.split(":")[0]: int(line.split()[1]) * KIB for line in lines if len(line.split()) > 1}
+    if "MemAvailable" not in amounts:
+        return None
+    return amounts["MemAvailable"] + amounts.get("SwapFree", 0)
+
+
+@dataclass
+class MachineConfig:
+    """A PC as the user wants it.  Memory in bytes; paths of files; None is "not there".
+
+    ``boot`` is up to three letters of a floppy, c disk, d CD-ROM, n network.  ``date`` is what the real-time clock
+    shows at power-on.  ``snapshot`` keeps what the guest writes to its disks in memory.
+    """
+
+    bios: Path
+    memory: int = 256 * MIB
+    cpus: int = 1
+    cpu: str = DEFAULT_CPU
+    disks: tuple[Path, ...] = ()
+    cdrom: Path | None = None
+    kernel: Path | None = None
+    initrd: Path | None = None
+    append: str = ""
+    modules: tuple[str, ...] = ()
+    boot: str = "cd"
+    snapshot: bool = False
+    vga_rom: Path | None = None
+    option_roms: tuple[Path, ...] = ()
+    debug_exit_port: int | None = None
+    paced_serial: bool = False
+    date: datetime = field(default=EPOCH)
+    fw_cfg: dict[str, bytes] = field(default_factory=dict)
+
+    def validate(self) -> None:
+        """Raises UserInputError for the first thing that cannot work."""
+        if self.memory < SMALLEST_MEMORY:
+            raise UserInputError(
+                f"--memory: {self.memory // KIB} KiB are too little for a PC's firmware; 2M or more would do"
+            )
+        if self.memory > LARGEST_MEMORY:
+            raise UserInputError("--memory: more than 512 GiB cannot be addressed by this board; 512G or less would do")
+        if self.memory % (64 * KIB):
+            raise UserInputError(
+                f"--memory: {self.memory} bytes is no multiple of 64 KiB, in which the board counts; 512M would do"
+            )
+        available = host_memory()
+        if available is not None and self.memory > available:
+            raise UserInputError(
+                f"--memory: the guest would have {self.memory // MIB} MiB and this host can give {available // MIB}"
+                " MiB; a smaller --memory would do"
+            )
+        if not 1 <= self.cpus <= LARGEST_SMP:
+            raise UserInputError(f"--smp {self.cpus}: this board has room for 1 to {LARGEST_SMP} processors")
+        wrong = [letter for letter in self.boot if letter not in BOOT_CODES]
+        if wrong or not 1 <= len(self.boot) <= 3 or len(set(self.boot)) != len(self.boot):
+            raise UserInputError(
+                f"--boot {self.boot}: is no boot order; up to three different letters of a (floppy), c (disk), d"
+                " (CD-ROM) and n (network) would do"
+            )
+        if self.kernel is None:
+            for option, value in (("initrd", self.initrd), ("append", self.append), ("module", self.modules)):
+                if value:
+                    raise UserInputError(f"--{option}: goes with a kernel; give one with --kernel")
+        limit = 4 if self.cdrom is None else 3
+        if len(self.disks) > limit:
+            raise UserInputError(
+                f"--disk: {len(self.disks)} disks do not fit on two IDE channels"
+                f"{' beside the CD-ROM' if self.cdrom else ''}; {limit} would do"
+            )
+        if self.debug_exit_port is not None and not 0 <= self.debug_exit_port <= 0xFFFC:
+            raise UserInputError(f"--debug-exit {self.debug_exit_port:#x}: is no port; 0xf4 would do")

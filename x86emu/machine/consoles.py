@@ -1,0 +1,129 @@
+"""What a person sees of a machine: serial port, debug console, VGA text screen; and the watch for expected text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from x86emu.serial_backends import SerialBackend
+
+Listener = Callable[[bytes], object]
+
+
+class TextWatch:
+    """Looks for a text in streams that come in pieces; calls `found` the first time it is complete.
+
+    Line ends are taken as they are but for a carriage return before a line feed, which is dropped on both sides.
+    """
+
+    def __init__(self, text: str, found: Callable[[], object]) -> None:
+        self.wanted = text.encode().replace(b"\r\n", b"\n")
+        self.found = found
+        self.seen = False
+
+    def stream(self) -> Listener:
+        """A listener of its own for one stream, so that two streams do not mix."""
+        tail = b""
+
+        def listen(data: bytes) -> None:
+            nonlocal tail
+            tail += data.replace(b"\r", b"")
+            self.look_at(tail)
+            tail = tail[-len(self.wanted) :]
+
+        return listen
+
+    def look_at(self, data: bytes) -> None:
+        """Looks at a piece of text on its own."""
+        if not self.seen and self.wanted in data:
+            self.seen = True
+            self.found()
+
+
+class Console:
+    """Collects what the guest writes and passes it on to listeners."""
+
+    def __init__(self) -> None:
+        self.output = bytearray()
+        self.listeners: list[Listener] = []
+
+    @property
+    def text(self) -> str:
+        """All output so far, line ends as line feeds."""
+        return self.output.decode("utf-8", "replace").replace("\r\n", "\n")
+
+    def receive_output(self, data: bytes) -> None:
+        """Takes bytes from the guest."""
+        self.output += data
+        for listener in self.listeners:
+            listener(data)
+
+
+class Receiver(Protocol):
+    """What a serial console needs of the UART."""
+
+    def receive(self, data: bytes, /) -> object: ...
+
+    def receive_break(self) -> object: ...
+
+
+class SerialConsole(Console):
+    """A serial port's host side: `text`, `output`, `send()`; a back end may be attached.
+
+    Every input is recorded with the virtual time at which the UART got it: `inputs` is what a replay needs.
+    """
+
+    def __init__(self, uart: Receiver, now: Callable[[], int]) -> None:
+        super().__init__()
+        self.uart = uart
+        self.now = now
+        self.inputs: list[tuple[int, bytes]] = []
+        self.backend: SerialBackend | None = None
+
+    def send(self, data: str | bytes) -> None:
+        """Gives the guest input, as if typed at the other end."""
+        if isinstance(data, str):
+            data = data.encode()
+        if data:
+            self.inputs.append((self.now(), data))
+            self.uart.receive(data)
+
+    def attach(self, backend: SerialBackend) -> None:
+        """Connects a back end; what the guest wrote before is handed to it."""
+        self.backend = backend
+        if self.output:
+            backend.write(bytes(self.output))
+        self.listeners.append(backend.write)
+
+    def poll(self) -> bool:
+        """Takes in what has come at the back end; True where its user wants to quit."""
+        if self.backend is None:
+            return False
+        self.send(self.backend.poll())
+        if self.backend.break_requested:
+            self.backend.break_requested = False
+            self.uart.receive_break()
+        return self.backend.quit_requested
+
+
+class TextScreen(Protocol):
+    """What the screen needs of the display adapter."""
+
+    def text_lines(self) -> list[str]: ...
+
+
+class Screen:
+    """The VGA text screen."""
+
+    def __init__(self, adapter: TextScreen) -> None:
+        self.adapter = adapter
+
+    def lines(self) -> list[str]:
+        """Rows of the screen without trailing spaces; empty in graphics modes."""
+        return [line.rstrip() for line in self.adapter.text_lines()]
+
+    @property
+    def text(self) -> str:
+        """The rows as one text."""
+        return "\n".join(self.lines())
