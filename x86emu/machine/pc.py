@@ -1,0 +1,419 @@
+"""The PC with i440FX and PIIX3: the only place where its parts are wired together.
+
+    bus 0   00.0  82441FX host bridge (PAM, SMRAM)      ports  20h A0h 4D0h   8259 pair, edge/level control
+            01.0  82371SB PCI-to-ISA bridge (PIRQ)             40h 61h        8254
+            01.1  82371SB IDE                                  60h 64h 92h    8042, port 92h
+            01.3  82371AB power management                     70h-73h        MC146818
+            02.0  VGA, 1234:1111                               00h 80h C0h    8237A pair
+    memory  FEC00000h I/O APIC   FED00000h HPET                3F0h 3F8h 378h floppy controller, COM1, LPT1
+            FEE00000h local APICs (in the core)                402h 510h      debug console, fw_cfg
+
+Intel 82441FX and 82371SB/82371AB datasheets; docs/machine.md has the whole map.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from x86emu.bus.clock import Clock, Event
+from x86emu.bus.device import Device
+from x86emu.bus.dma import MemoryDma
+from x86emu.bus.irq import IrqLine
+from x86emu.bus.pci import PciBus
+from x86emu.bus.platform import CpuSignals, Wiring
+from x86emu.bus.spaces import MmioSpace, PortSpace
+from x86emu.core.memory import PhysicalMemory
+from x86emu.devices.ata_disk import AtaDisk
+from x86emu.devices.ata_drive import AtaDrive
+from x86emu.devices.atapi_cdrom import AtapiCdrom
+from x86emu.devices.debugcon import DebugConsole
+from x86emu.devices.fw_cfg import FwCfg
+from x86emu.devices.hpet import Hpet
+from x86emu.devices.i8042 import I8042
+from x86emu.devices.i8237 import I8237Pair
+from x86emu.devices.i8254 import I8254
+from x86emu.devices.i8259 import I8259Pair
+from x86emu.devices.i82077aa import I82077AA
+from x86emu.devices.ioapic import IoApic
+from x86emu.devices.isa_debug_exit import IsaDebugExit
+from x86emu.devices.lapic import ApicBus, LocalApic
+from x86emu.devices.mc146818 import Mc146818
+from x86emu.devices.parallel import ParallelPort
+from x86emu.devices.piix_ide import PiixIde
+from x86emu.devices.port92 import Port92
+from x86emu.devices.uart16550 import Uart16550
+from x86emu.errors import UserInputError
+from x86emu.firmware import bios as bios_images
+from x86emu.firmware.kernel import plan_kernel
+from x86emu.machine import acpi, firmware_files
+from x86emu.machine import run as running
+from x86emu.machine.address_map import AddressMap
+from x86emu.machine.config import DEFAULT_CPU, MachineConfig, parse_memory
+from x86emu.machine.consoles import Console, Screen, SerialConsole
+from x86emu.machine.interrupts import A20Gate, IsaInterrupts
+from x86emu.machine.media import open_cdrom, open_disk
+from x86emu.machine.memory_map import DiskGeometry, MemoryLayout, cmos_contents
+from x86emu.machine.run import POLL_NANOSECONDS, RunResult, StopReason
+
+if TYPE_CHECKING:
+    from x86emu._core import Cpu
+
+IO_APIC_ID = 0
+PCI_CONFIG_PORT = 0xCF8
+
+D = TypeVar("D", bound=Device)
+
+
+class Machine:
+    """A whole PC as an object: build it, run it, look at it.
+
+    >>> machine = Machine(kernel="vmlinuz", append="console=ttyS0")
+    >>> machine.run(until="login:")
+    >>> machine.cpus[0].rip, machine.memory[0x7C00:0x7E00], machine.serial.text
+
+    ``memory`` is bytes or text ("512M"); ``disk`` one path or several; ``bios`` defaults to Debian's SeaBIOS.  Or give
+    a whole `MachineConfig` as ``config``.  UserInputError says which file or value cannot be used.
+
+    Attributes: `cpus` (registers), `memory` (guest-physical, sliced), `serial`, `debug_console` and `screen`
+    (consoles), `clock` (virtual nanoseconds), `ports` and `mmio` (address spaces), `devices` (by name).
+    """
+
+    def __init__(
+        self,
+        bios: str | Path | None = None,
+        *,
+        memory: str | int = "256M",
+        cpus: int = 1,
+        cpu: str = DEFAULT_CPU,
+        disk: str | Path | Sequence[str | Path] = (),
+        cdrom: str | Path | None = None,
+        kernel: str | Path | None = None,
+        initrd: str | Path | None = None,
+        append: str = "",
+        modules: Sequence[str] = (),
+        boot: str = "cd",
+        snapshot: bool = False,
+        debug_exit_port: int | None = None,
+        config: MachineConfig | None = None,
+    ) -> None:
+        if config is None:
+            disks = [disk] if isinstance(disk, str | Path) else list(disk)
+            config = MachineConfig(
+                bios=Path(bios) if bios is not None else bios_images.default_bios(),
+                memory=parse_memory(memory),
+                cpus=cpus,
+                cpu=cpu,
+                disks=tuple(Path(path) for path in disks),
+                cdrom=Path(cdrom) if cdrom is not None else None,
+                kernel=Path(kernel) if kernel is not None else None,
+                initrd=Path(initrd) if initrd is not None else None,
+                append=append,
+                modules=tuple(modules),
+                boot=boot,
+                snapshot=snapshot,
+                debug_exit_port=debug_exit_port,
+            )
+        config.validate()
+        self.config = config
+        self.layout = MemoryLayout.of(config.memory)
+        self.devices: dict[str, Device] = {}
+        self.stop_reason: StopReason | None = None
+        self.stop_detail = ""
+        self.exit_status = 0
+        self.reset_requested = False
+        self.poll_due = False
+        self.seconds = self.cpu_seconds = 0.0
+        self._poll_event: Event | None = None
+        self._build()
+
+    # --- building
+
+    def _build(self) -> None:
+        from x86emu.machine.processors import processor_model
+
+        config = self.config
+        self.model = processor_model(config.cpu)
+        image = bios_images.load_bios(config.bios)
+        plan = None
+        if config.kernel is not None:
+            plan = plan_kernel(
+                config.kernel,
+                command_line=config.append,
+                initrd=config.initrd,
+                modules=config.modules,
+                memory_below_4g=self.layout.below_4g,
+            )
+        drives = self._open_drives()
+        geometries = [
+            DiskGeometry(*drive.geometry) if isinstance(drive, AtaDisk) else None for drive in (drives[0], drives[1])
+        ]
+
+        self.wiring = Wiring()
+        self.clock = Clock(self.wiring)
+        self.ports = PortSpace(self.wiring)
+        self.mmio = MmioSpace(self.wiring)
+        self.signals = [CpuSignals(index) for index in range(config.cpus)]
+        for signals in self.signals:
+            self.wiring.add_processor(signals)
+        self.memory = PhysicalMemory(config.memory, len(image))
+        self.memory.set_wiring(self.wiring)
+        self.memory.rom[:] = memoryview(image)
+        self.address_map = AddressMap(self.memory, self.layout, len(image))
+        self.dma = MemoryDma(self.memory)
+
+        self._wire_interrupts()
+        self._wire_isa()
+        self.rtc = self._add(
+            Mc146818(
+                IrqLine(self.hpet, 8, "rtc"),
+                self.clock,
+                date=config.date,
+                cmos=cmos_contents(self.layout, config.cpus, config.boot, (geometries[0], geometries[1])),
+            )
+        )
+        self.ports.map(0x70, 2, self.rtc.read, self.rtc.write, "MC146818", sizes=(1,))
+        self.ports.map(0x72, 2, self.rtc.read_extended, self.rtc.write_extended, "MC146818 extended", sizes=(1,))
+        self._wire_pci(drives)
+        self._wire_fw_cfg(firmware_files.files(config, self.layout, plan))
+        self._build_engine()
+
+    def _add(self, device: D) -> D:
+        name = device.name
+        if name in self.devices:
+            raise ValueError(f"two devices are named {name!r}")
+        self.devices[name] = device
+        return device
+
+    def _open_drives(self) -> list[AtaDrive | None]:
+        """Disks go to the first free places, the CD-ROM to the secondary master."""
+        config = self.config
+        drives: list[AtaDrive | None] = [None] * 4
+        if config.cdrom is not None:
+            drives[2] = AtapiCdrom(open_cdrom(config.cdrom))
+        free = [place for place in range(4) if drives[place] is None]
+        for number, (place, path) in enumerate(zip(free, config.disks, strict=False)):
+            image = open_disk(path, snapshot=config.snapshot)
+            drives[place] = AtaDisk(image, name=f"ATA disk {number}", serial=f"X86EMU{number:04}")
+        return drives
+
+    def _wire_interrupts(self) -> None:
+        self.pic = self._add(I8259Pair())
+        self.apic_bus = ApicBus()
+        self.lapics = [
+            LocalApic(index, signals, self.clock, self.apic_bus, bsp=index == 0, pic=self.pic)
+            for index, signals in enumerate(self.signals)
+        ]
+        self.ioapic = self._add(IoApic(self.apic_bus, apic_id=IO_APIC_ID))
+        bootstrap = self.lapics[0]
+        self.pic.output = lambda level: bootstrap.set_lint(0, level)  # virtual wire: the pair's INTR is at LINT0
+        self.isa = IsaInterrupts(self.pic, self.ioapic)
+        self.hpet = self._add(Hpet(self.clock, self.ioapic, self.isa))
+        self.pit = self._add(I8254(self.clock, IrqLine(self.hpet, 0, "pit")))
+        ports = self.ports
+        ports.map(0x20, 2, self.pic.read_master, self.pic.write_master, "8259 master", sizes=(1,))
+        ports.map(0xA0, 2, self.pic.read_slave, self.pic.write_slave, "8259 slave", sizes=(1,))
+        ports.map(0x4D0, 2, self.pic.read_elcr, self.pic.write_elcr, "ELCR", sizes=(1,))
+        ports.map(0x40, 4, self.pit.read, self.pit.write, "8254", sizes=(1,))
+        ports.map(0x61, 1, self.pit.read_port61, self.pit.write_port61, "port 61h", sizes=(1,))
+        self.mmio.map(acpi.IO_APIC_BASE, 0x1000, self.ioapic.read, self.ioapic.write, "I/O APIC", sizes=(4,))
+        self.mmio.map(acpi.HPET_BASE, 0x400, self.hpet.read, self.hpet.write, "HPET", sizes=(4, 8))
+
+    def _wire_isa(self) -> None:
+        ports, clock, isa = self.ports, self.clock, self.isa
+        self.a20 = A20Gate(list(self.signals))
+        self.keyboard_controller = self._add(
+            I8042(
+                isa.line(1, "keyboard"),
+                isa.line(12, "mouse"),
+                clock,
+                a20=lambda passes: self.a20.set("8042", passes),
+                reset_pulse=self._init_processors,
+            )
+        )
+        ports.map(
+            0x60, 1, self.keyboard_controller.read_data, self.keyboard_controller.write_data, "i8042 data", sizes=(1,)
+        )
+        ports.map(
+            0x64, 1, self.keyboard_controller.read_status, self.keyboard_controller.write_command, "i8042 command",
+            sizes=(1,),
+        )  # fmt: skip
+        port92 = self._add(Port92(lambda passes: self.a20.set("port 92h", passes), self._init_processors))
+        ports.map(0x92, 1, port92.read, port92.write, "port 92h", sizes=(1,))
+
+        self.dma_controllers = self._add(I8237Pair(self.dma))
+        ports.map(
+            0x00, 16, self.dma_controllers.read_first, self.dma_controllers.write_first, "8237A channels 0-3", sizes=(1,)
+        )
+        ports.map(
+            0xC0, 32, self.dma_controllers.read_second, self.dma_controllers.write_second, "8237A channels 4-7",
+            sizes=(1,),
+        )  # fmt: skip
+        ports.map(
+            0x80, 16, self.dma_controllers.read_page, self.dma_controllers.write_page, "8237A pages, POST code",
+            sizes=(1,),
+        )  # fmt: skip
+        floppy = self._add(I82077AA(isa.line(6, "floppy"), clock))
+        ports.map(0x3F0, 6, floppy.read, floppy.write, "82077AA", sizes=(1,))
+        ports.map(0x3F7, 1, floppy.read_dir, floppy.write_ccr, "82077AA DIR/CCR", sizes=(1,))
+        self.uart = self._add(
+            Uart16550(isa.line(4, "com1"), clock, self._serial_output, name="COM1", paced=self.config.paced_serial)
+        )
+        ports.map(0x3F8, 8, self.uart.read, self.uart.write, "COM1", sizes=(1,))
+        self.serial = SerialConsole(self.uart, clock.now)
+        parallel = self._add(ParallelPort(isa.line(7, "lpt1")))
+        ports.map(0x378, 3, parallel.read, parallel.write, "LPT1", sizes=(1,))
+        self.debug_console = Console()
+        console = self._add(DebugConsole(self.debug_console.receive_output))
+        ports.map(0x402, 1, console.read, console.write, "debug console", sizes=(1,))
+        if self.config.debug_exit_port is not None:
+            leave = self._add(IsaDebugExit(self._debug_exit))
+            ports.map(self.config.debug_exit_port, 4, leave.read, leave.write, "isa-debug-exit")
+
+    def _wire_pci(self, drives: list[AtaDrive | None]) -> None:
+        raise NotImplementedError
+
+    def _wire_fw_cfg(self, offered: firmware_files.Offered) -> None:
+        self.fw_cfg = self._add(FwCfg(self.dma))
+        for key, data in offered.items.items():
+            self.fw_cfg.add_item(key, data)
+        for name, data in offered.files.items():
+            self.fw_cfg.add_file(name, data)
+        self.ports.map(
+            0x510, 2, self.fw_cfg.read, self.fw_cfg.write, "fw_cfg", sizes=(1, 2), read_block=self.fw_cfg.read_block
+        )
+        self.ports.map(0x514, 8, self.fw_cfg.dma_read, self.fw_cfg.dma_write, "fw_cfg DMA")
+
+    def _build_engine(self) -> None:
+        from x86emu._core import Engine
+
+        self.engine = Engine(self.memory, self.wiring, self.clock, self.signals, self.model)
+
+    # --- what the board does
+
+    def _serial_output(self, data: bytes) -> None:
+        self.serial.receive_output(data)
+
+    def _init_processors(self) -> None:
+        """INIT# of the chip set, which the 8042 and port 92h pulse."""
+        for signals in self.signals:
+            signals.pulse_init()
+
+    def _debug_exit(self, status: int) -> None:
+        self.exit_status = status
+        self.stop(StopReason.DEBUG_EXIT, f"value {status >> 1:#x}")
+
+    def power_off(self) -> None:
+        """The power management function turned the power off."""
+        self.stop(StopReason.POWER_OFF)
+
+    def request_reset(self) -> None:
+        """PCIRST#: the reset control register; the machine is reset before the next instruction."""
+        self.reset_requested = True
+        self.wiring.request_stop()
+
+    def stop(self, reason: StopReason, detail: str = "") -> None:
+        """Ends the run soon; the first reason counts."""
+        if self.stop_reason is None:
+            self.stop_reason, self.stop_detail = reason, detail
+        self.wiring.request_stop()
+
+    def reset(self) -> None:
+        """The reset button: every device and processor; RAM and CMOS keep their contents."""
+        for device in self.devices.values():
+            device.reset()
+        for signals in self.signals:
+            signals.clear_latches()
+        for lapic in self.lapics:
+            lapic.reset()
+        for signals in self.signals:
+            signals.reset_processor()
+
+    # --- running
+
+    def schedule_poll(self) -> None:
+        """Has the run loop look at the host after the next stretch of virtual time."""
+        self._poll_event = self.clock.schedule(self.clock.now() + POLL_NANOSECONDS, self._poll)
+
+    def _poll(self) -> None:
+        self.poll_due = True
+        self.wiring.request_stop()
+
+    def run_slice(self, max_instructions: int | None) -> None:
+        """Lets the engine run until something asks it to stop; raises what a device's handler raised."""
+        self.engine.run(max_instructions if max_instructions is not None else 1 << 62)
+        if self.wiring.exception is not None:
+            error, self.wiring.exception = self.wiring.exception, None
+            raise error
+
+    def run(
+        self,
+        max_instructions: int | None = None,
+        *,
+        until: str | None = None,
+        timeout: float | None = None,
+        host_clock: bool = False,
+        reboot: bool = True,
+    ) -> RunResult:
+        """Runs until the guest ends the run or one of the conditions is met, and says which.
+
+        ``max_instructions`` of all processors together; ``until`` a text on serial port, debug console or screen;
+        ``timeout`` in host seconds; ``host_clock`` keeps virtual time from running ahead of the wall clock; without
+        ``reboot``, a reset by the guest ends the run.  The guest's own state depends on none of them.
+        """
+        if self._poll_event is None:
+            self.schedule_poll()
+        return running.run(
+            self, max_instructions, until=until, timeout=timeout, host_clock=host_clock, reboot=reboot
+        )
+
+    def step(self, count: int = 1) -> RunResult:
+        """Runs ``count`` instructions, of all processors together."""
+        return self.run(count)
+
+    # --- looking
+
+    @property
+    def cpus(self) -> Sequence[Cpu]:
+        """The processors: `cpus[0].rax`, `.cs.base`, `.instructions` ..."""
+        return self.engine.cpus  # type: ignore[no-any-return]
+
+    @property
+    def instructions(self) -> int:
+        """Instructions retired by all processors since power-on."""
+        return sum(cpu.instructions for cpu in self.engine.cpus)
+
+    def trace(self, listener: Callable[[str], object]) -> None:
+        """Has every instruction from now on told to ``listener`` as a line of text."""
+        self.engine.trace(listener)
+
+    def stats(self) -> dict[str, Any]:
+        """Counters of the run so far: instructions, host seconds, accesses by device, the engine's own."""
+        mips = self.instructions / self.cpu_seconds / 1e6 if self.cpu_seconds else 0.0
+        return {
+            "instructions": self.instructions,
+            "virtual_nanoseconds": self.clock.now(),
+            "seconds": self.seconds,
+            "cpu_seconds": self.cpu_seconds,
+            "mips": mips,
+            "processors": [{"instructions": cpu.instructions} for cpu in self.engine.cpus],
+            **self.engine.stats(),
+            "ports": {name: {"reads": r, "writes": w} for name, (r, w) in self.ports.statistics().items()},
+            "mmio": {name: {"reads": r, "writes": w} for name, (r, w) in self.mmio.statistics().items()},
+        }
+
+    def state_hash(self) -> str:
+        """SHA-256, in hexadecimal, over RAM and all saved registers of all processors."""
+        digest = hashlib.sha256(memoryview(self.memory.ram))
+        for cpu in self.engine.cpus:
+            digest.update(json.dumps(cpu.save(), sort_keys=True, default=_plain).encode())
+        return digest.hexdigest()
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, bytes | bytearray):
+        return value.hex()
+    raise UserInputError(f"{type(value).__name__} is no part of a saved state")
