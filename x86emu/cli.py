@@ -30,6 +30,7 @@ class ExitCode(IntEnum):
     INSTRUCTION_LIMIT = 6
     GUEST_RESET = 7  # with --no-reboot
     QUIT = 8  # Ctrl-A x, or interrupted
+    HALTED = 9  # every processor halted and nothing can wake one
 
 
 BOOT_EPILOGUE = """\
@@ -43,6 +44,7 @@ exit codes:
   6  --max-instructions are done
   7  the guest reset the machine, with --no-reboot
   8  quit by Ctrl-A x or interrupted
+  9  every processor halted and nothing can wake one
   2*v+1  the guest wrote v to the port of --debug-exit
 
 At a terminal, Ctrl-A x quits and Ctrl-A h lists the other keys.
@@ -212,6 +214,7 @@ def _exit_code(options: argparse.Namespace, result: RunResult) -> int:
         StopReason.INSTRUCTION_LIMIT: ExitCode.INSTRUCTION_LIMIT,
         StopReason.GUEST_RESET: ExitCode.GUEST_RESET,
         StopReason.QUIT: ExitCode.QUIT,
+        StopReason.HALTED: ExitCode.HALTED,
     }[result.reason]
 
 

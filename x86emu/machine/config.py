@@ -16,7 +16,7 @@ from x86emu.machine.memory_map import BOOT_CODES, GIB, KIB, MIB
 DEFAULT_CPU = "nehalem"
 SMALLEST_MEMORY = 2 * MIB
 LARGEST_MEMORY = 1 << 39
-LARGEST_SMP = 254  # 8-bit local APIC ids; FFh is broadcast and one is left for the I/O APIC
+LARGEST_SMP = 64  # what the engine takes; 8-bit local APIC ids would go to 254
 UNITS = {"": MIB, "K": KIB, "M": MIB, "G": GIB, "T": 1 << 40}
 EPOCH = datetime(2025, 1, 1)
 

@@ -14,7 +14,6 @@ Intel 82441FX and 82371SB/82371AB datasheets; docs/machine.md has the whole map.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -46,7 +45,6 @@ from x86emu.devices.parallel import ParallelPort
 from x86emu.devices.piix_ide import PiixIde
 from x86emu.devices.port92 import Port92
 from x86emu.devices.uart16550 import Uart16550
-from x86emu.errors import UserInputError
 from x86emu.firmware import bios as bios_images
 from x86emu.firmware.kernel import plan_kernel
 from x86emu.machine import acpi, firmware_files
@@ -60,10 +58,13 @@ from x86emu.machine.memory_map import DiskGeometry, MemoryLayout, cmos_contents
 from x86emu.machine.run import POLL_NANOSECONDS, RunResult, StopReason
 
 if TYPE_CHECKING:
-    from x86emu._core import Cpu
+    from x86emu._core import Processor
 
 IO_APIC_ID = 0
 PCI_CONFIG_PORT = 0xCF8
+ACTIVITY_SHUTDOWN = 2
+MASK64 = (1 << 64) - 1
+TRACED = ("rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp")
 
 D = TypeVar("D", bound=Device)
 
@@ -344,10 +345,21 @@ class Machine:
 
     def run_slice(self, max_instructions: int | None) -> None:
         """Lets the engine run until something asks it to stop; raises what a device's handler raised."""
-        self.engine.run(max_instructions if max_instructions is not None else 1 << 62)
-        if self.wiring.exception is not None:
-            error, self.wiring.exception = self.wiring.exception, None
-            raise error
+        why = self.engine.run(max_instructions)
+        if why == "triple fault":
+            self.stop(StopReason.TRIPLE_FAULT, self._triple_fault())
+        elif why == "halted":
+            self.stop(StopReason.HALTED)
+
+    def _triple_fault(self) -> str:
+        """Which processor shut down, where, and by which faults."""
+        for cpu in self.engine.cpus:
+            if cpu.activity == ACTIVITY_SHUTDOWN:
+                faults = ", then ".join(
+                    f"vector {vector}" + (f" error {error:#x}" if error is not None else "") for vector, error, _ in cpu.faults()
+                )
+                return f"processor {cpu.index} at {cpu.cs.selector:04x}:{cpu.rip:x}: {faults}"
+        return ""
 
     def run(
         self,
@@ -377,18 +389,32 @@ class Machine:
     # --- looking
 
     @property
-    def cpus(self) -> Sequence[Cpu]:
+    def cpus(self) -> Sequence[Processor]:
         """The processors: `cpus[0].rax`, `.cs.base`, `.instructions` ..."""
-        return self.engine.cpus  # type: ignore[no-any-return]
+        return self.engine.cpus
 
     @property
     def instructions(self) -> int:
         """Instructions retired by all processors since power-on."""
-        return sum(cpu.instructions for cpu in self.engine.cpus)
+        return self.engine.instructions
 
-    def trace(self, listener: Callable[[str], object]) -> None:
-        """Has every instruction from now on told to ``listener`` as a line of text."""
-        self.engine.trace(listener)
+    def trace(self, listener: Callable[[str], object] | None) -> None:
+        """Has every instruction from now on told to ``listener`` as a line of text, before it executes; None ends it.
+
+        A line has the processor's number, CS:RIP, the linear address, the general registers and RFLAGS.
+        """
+        if listener is None:
+            self.engine.set_hook(None)
+            return
+
+        def hook(cpu: Processor) -> None:
+            registers = " ".join(f"{name}={getattr(cpu, name):x}" for name in TRACED)
+            cs = cpu.cs
+            listener(
+                f"{cpu.index} {cs.selector:04x}:{cpu.rip:x} {(cs.base + cpu.rip) & MASK64:x} {registers} rflags={cpu.rflags:x}"
+            )
+
+        self.engine.set_hook(hook)
 
     def stats(self) -> dict[str, Any]:
         """Counters of the run so far: instructions, host seconds, accesses by device, the engine's own."""
@@ -400,7 +426,7 @@ class Machine:
             "cpu_seconds": self.cpu_seconds,
             "mips": mips,
             "processors": [{"instructions": cpu.instructions} for cpu in self.engine.cpus],
-            **self.engine.stats(),
+            "engine": self.engine.trace_statistics(),
             "ports": {name: {"reads": r, "writes": w} for name, (r, w) in self.ports.statistics().items()},
             "mmio": {name: {"reads": r, "writes": w} for name, (r, w) in self.mmio.statistics().items()},
         }
@@ -409,11 +435,6 @@ class Machine:
         """SHA-256, in hexadecimal, over RAM and all saved registers of all processors."""
         digest = hashlib.sha256(memoryview(self.memory.ram))
         for cpu in self.engine.cpus:
-            digest.update(json.dumps(cpu.save(), sort_keys=True, default=_plain).encode())
+            digest.update(cpu.saved_state())
         return digest.hexdigest()
 
-
-def _plain(value: object) -> str:
-    if isinstance(value, bytes | bytearray):
-        return value.hex()
-    raise UserInputError(f"{type(value).__name__} is no part of a saved state")

@@ -34,6 +34,7 @@ class StopReason(Enum):
     GUEST_RESET = "the guest reset the machine"
     DEBUG_EXIT = "the guest ended the run by its debug-exit port"
     QUIT = "quit"
+    HALTED = "every processor halted for good"
 
 
 @dataclass(frozen=True)
