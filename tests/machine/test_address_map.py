@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from x86emu.devices.i440fx import PAM_SEGMENTS, MemorySegment, SmramState
 from x86emu.machine.address_map import AddressMap
 from x86emu.machine.memory_map import GIB, MIB, MemoryLayout
 
@@ -61,34 +62,32 @@ def test_memory_above_4_gib(memory: Recorder) -> None:
     assert memory.normal[0xFFFFF000] == (5 * GIB + ROM - 4096, None)
 
 
-@pytest.mark.parametrize("attribute", range(4))
-def test_the_four_pam_attributes(memory: Recorder, attribute: int) -> None:
+@pytest.mark.parametrize("read_dram", [False, True])
+@pytest.mark.parametrize("write_dram", [False, True])
+def test_the_four_pam_attributes(memory: Recorder, read_dram: bool, write_dram: bool) -> None:
     address_map = AddressMap(memory, MemoryLayout.of(64 * MIB), ROM)
-    address_map.set_pam(bytes([attribute << 4, 0, 0, 0, 0, 0, 0]))
+    address_map.set_segments([MemorySegment(0xF0000, 0x10000, read_dram, write_dram)])
     rom = 64 * MIB + ROM - 0x10000
-    read, write = memory.normal[0xF0000]
-    assert read == (0xF0000 if attribute & 1 else rom)
-    assert write == (0xF0000 if attribute & 2 else None)
+    assert memory.normal[0xF0000] == (0xF0000 if read_dram else rom, 0xF0000 if write_dram else None)
 
 
-def test_each_pam_nibble_has_its_16_kib(memory: Recorder) -> None:
+def test_only_what_changed_is_mapped_anew(memory: Recorder) -> None:
     address_map = AddressMap(memory, MemoryLayout.of(64 * MIB), ROM)
-    for index in range(12):
-        registers = bytearray(7)
-        registers[1 + index // 2] = 3 << (4 * (index % 2))
-        before = memory.calls
-        address_map.set_pam(bytes(registers))
-        at = 0xC0000 + 0x4000 * index
-        assert memory.normal[at] == (at, at)
-        assert memory.calls - before == (1 if index == 0 else 2)
+    before = memory.calls
+    segments = [MemorySegment(base, length, base == 0xC4000, True) for base, length, _, _ in PAM_SEGMENTS]
+    address_map.set_segments(segments)
+    assert memory.calls - before == 13
+    address_map.set_segments([s._replace(read_dram=False) for s in segments])
+    assert memory.calls - before == 14
+    assert memory.normal[0xC4000] == (None, 0xC4000)
 
 
 def test_smram_is_seen_by_smm_only_until_opened(memory: Recorder) -> None:
     address_map = AddressMap(memory, MemoryLayout.of(64 * MIB), ROM)
-    address_map.set_smram(0x0A)
+    address_map.set_smram(SmramState(visible=False, smm=True, smm_data=True, locked=False))
     assert memory.smm[0xA0000] == (0xA0000, 0xA0000)
     assert memory.normal[0xA0000] == (None, None)
-    address_map.set_smram(0x4A)
+    address_map.set_smram(SmramState(visible=True, smm=True, smm_data=True, locked=False))
     assert memory.normal[0xA0000] == (0xA0000, 0xA0000)
-    address_map.set_smram(0x02)
+    address_map.set_smram(SmramState(visible=False, smm=False, smm_data=False, locked=False))
     assert memory.normal[0xA0000] == memory.smm[0xA0000] == (None, None)

@@ -1,8 +1,8 @@
-"""Shared ISA lines and the A20 gate."""
+"""Interrupt lines at both controllers, and the A20 gate."""
 
 from __future__ import annotations
 
-from x86emu.machine.interrupts import A20Gate, IsaInterrupts
+from x86emu.machine.interrupts import A20Gate, InterruptLines
 
 
 class Inputs:
@@ -13,21 +13,9 @@ class Inputs:
         self.seen.append((number, level))
 
 
-def test_a_line_is_the_or_of_its_sources() -> None:
-    pic, ioapic = Inputs(), Inputs()
-    isa = IsaInterrupts(pic, ioapic)
-    first, second = isa.line(9, "sci"), isa.line(9, "pirq")
-    first.set_level(True)
-    second.set_level(True)
-    first.set_level(False)
-    assert pic.seen == ioapic.seen == [(9, True)]
-    second.set_level(False)
-    assert pic.seen == ioapic.seen == [(9, True), (9, False)]
-
-
 def test_the_timer_is_on_pin_2_of_the_io_apic() -> None:
     pic, ioapic = Inputs(), Inputs()
-    isa = IsaInterrupts(pic, ioapic)
+    isa = InterruptLines(pic, ioapic)
     isa.set_irq(0, True)
     isa.set_irq(4, True)
     assert pic.seen == [(0, True), (4, True)]

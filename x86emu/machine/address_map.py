@@ -1,31 +1,22 @@
 """The i440FX PC's view of RAM and ROM: PAM, SMRAM, the BIOS ROM below 4 GiB and below 1 MiB.
 
-Intel 82441FX (PMC) datasheet, 3.2.18 (PAM registers 59h-5Fh), 3.2.19 (SMRAM control, 72h) and 4.1 (memory map);
-82371SB datasheet 2.2.12 (BIOS decode).  Departure: with PAM reading disabled, C0000h-DFFFFh and what the BIOS image
-does not reach of E0000h-FFFFFh floats, as on a board without ISA ROMs there.
+Intel 82441FX data sheet 290549, 3.2.18 (PAM registers), 3.2.19 (SMRAM control) and 4.1 (memory map); 82371SB data
+sheet 290550, 2.2.12 (BIOS decode).  Departures: with PAM reading disabled, C0000h-DFFFFh and what the BIOS image does
+not reach of E0000h-FFFFFh floats, as on a board without ISA ROMs there; D_CLS (data accesses of system management mode
+to the display behind SMRAM) is not followed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
 
+from x86emu.devices.i440fx import PAM_SEGMENTS, MemorySegment, SmramState
 from x86emu.machine.memory_map import GIB, KIB, MIB, MemoryLayout
 
-PAM_READ, PAM_WRITE = 1, 2
 SMRAM_BASE, SMRAM_BYTES = 0xA_0000, 0x2_0000
-D_OPEN, D_CLOSED, D_LOCK, G_SMRAME = 0x40, 0x20, 0x10, 0x08
 LOW_BIOS_BYTES = 128 * KIB
-
-
-def _pam_areas() -> list[tuple[int, int, int, int]]:
-    """(register 0..6, shift of its nibble, address, length) of every area."""
-    areas = [(0, 4, 0xF_0000, 0x1_0000)]
-    for index in range(12):
-        areas.append((1 + index // 2, 4 * (index % 2), 0xC_0000 + 0x4000 * index, 0x4000))
-    return areas
-
-
-PAM_AREAS = _pam_areas()
+TO_PCI = SmramState(visible=False, smm=False, smm_data=False, locked=False)
 
 
 class MappedMemory(Protocol):
@@ -47,8 +38,8 @@ class AddressMap:
         self.layout = layout
         self.rom_bytes = rom_bytes
         self.rom_offset = layout.below_4g + layout.above_4g
-        self.pam = bytes(7)
-        self.smram = 0x02
+        self.segments: dict[int, MemorySegment] = {}
+        self.smram: SmramState | None = None
         low = min(layout.below_4g, SMRAM_BASE)
         memory.map(0, low, 0, 0)
         if layout.below_4g > MIB:
@@ -56,9 +47,8 @@ class AddressMap:
         if layout.above_4g:
             memory.map(4 * GIB, layout.above_4g, layout.below_4g, layout.below_4g)
         memory.map(4 * GIB - rom_bytes, rom_bytes, self.rom_offset, None)
-        for area in range(len(PAM_AREAS)):
-            self._map_area(area)
-        self._map_smram()
+        self.set_segments(MemorySegment(base, length, False, False) for base, length, _, _ in PAM_SEGMENTS)
+        self.set_smram(TO_PCI)
 
     def _rom_behind(self, address: int) -> int | None:
         """Backing offset of the BIOS byte that answers at ``address`` below 1 MiB."""
@@ -67,30 +57,21 @@ class AddressMap:
             return None
         return self.rom_offset + self.rom_bytes - from_end
 
-    def _map_area(self, area: int) -> None:
-        register, shift, address, length = PAM_AREAS[area]
-        attribute = self.pam[register] >> shift
-        read = address if attribute & PAM_READ else self._rom_behind(address)
-        self.memory.map(address, length, read, address if attribute & PAM_WRITE else None)
+    def set_segments(self, segments: Iterable[MemorySegment]) -> None:
+        """Takes the state of the PAM registers and remaps the segments that changed."""
+        for segment in segments:
+            if self.segments.get(segment.base) != segment:
+                self.segments[segment.base] = segment
+                base = segment.base
+                read = base if segment.read_dram else self._rom_behind(base)
+                self.memory.map(base, segment.length, read, base if segment.write_dram else None)
 
-    def set_pam(self, registers: bytes) -> None:
-        """Takes the seven PAM registers 59h-5Fh and remaps the areas whose attributes changed."""
-        before, self.pam = self.pam, bytes(registers)
-        for area, (register, shift, _, _) in enumerate(PAM_AREAS):
-            if (before[register] ^ self.pam[register]) >> shift & (PAM_READ | PAM_WRITE):
-                self._map_area(area)
-
-    def set_smram(self, value: int) -> None:
-        """Takes the SMRAM control register 72h."""
-        if value != self.smram:
-            self.smram = value
-            self._map_smram()
-
-    def _map_smram(self) -> None:
-        opened = self.smram & G_SMRAME and self.smram & D_OPEN
-        ram = SMRAM_BASE if opened else None
-        self.memory.map(SMRAM_BASE, SMRAM_BYTES, ram, ram)
-        if self.smram & G_SMRAME:
-            self.memory.map_smm(SMRAM_BASE, SMRAM_BYTES, SMRAM_BASE, SMRAM_BASE)
-        else:
-            self.memory.map_smm(SMRAM_BASE, SMRAM_BYTES, ram, ram)
+    def set_smram(self, state: SmramState) -> None:
+        """Takes the state of the SMRAM control register."""
+        if state == self.smram:
+            return
+        self.smram = state
+        visible = SMRAM_BASE if state.visible else None
+        in_smm = SMRAM_BASE if state.smm else None
+        self.memory.map(SMRAM_BASE, SMRAM_BYTES, visible, visible)
+        self.memory.map_smm(SMRAM_BASE, SMRAM_BYTES, in_smm, in_smm)

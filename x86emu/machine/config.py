@@ -13,7 +13,7 @@ from pathlib import Path
 from x86emu.errors import UserInputError
 from x86emu.machine.memory_map import BOOT_CODES, GIB, KIB, MIB
 
-DEFAULT_CPU = "nehalem"
+DEFAULT_CPU = "default"
 SMALLEST_MEMORY = 2 * MIB
 LARGEST_MEMORY = 1 << 39
 LARGEST_SMP = 64  # what the engine takes; 8-bit local APIC ids would go to 254

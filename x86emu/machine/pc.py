@@ -32,6 +32,7 @@ from x86emu.devices.atapi_cdrom import AtapiCdrom
 from x86emu.devices.debugcon import DebugConsole
 from x86emu.devices.fw_cfg import FwCfg
 from x86emu.devices.hpet import Hpet
+from x86emu.devices.i440fx import I440FX
 from x86emu.devices.i8042 import I8042
 from x86emu.devices.i8237 import I8237Pair
 from x86emu.devices.i8254 import I8254
@@ -42,6 +43,8 @@ from x86emu.devices.isa_debug_exit import IsaDebugExit
 from x86emu.devices.lapic import ApicBus, LocalApic
 from x86emu.devices.mc146818 import Mc146818
 from x86emu.devices.parallel import ParallelPort
+from x86emu.devices.piix3 import Piix3
+from x86emu.devices.piix4_acpi import Piix4Acpi
 from x86emu.devices.piix_ide import PiixIde
 from x86emu.devices.port92 import Port92
 from x86emu.devices.uart16550 import Uart16550
@@ -51,8 +54,8 @@ from x86emu.machine import acpi, firmware_files
 from x86emu.machine import run as running
 from x86emu.machine.address_map import AddressMap
 from x86emu.machine.config import DEFAULT_CPU, MachineConfig, parse_memory
-from x86emu.machine.consoles import Console, Screen, SerialConsole
-from x86emu.machine.interrupts import A20Gate, IsaInterrupts
+from x86emu.machine.consoles import Console, SerialConsole
+from x86emu.machine.interrupts import A20Gate, InterruptLines
 from x86emu.machine.media import open_cdrom, open_disk
 from x86emu.machine.memory_map import DiskGeometry, MemoryLayout, cmos_contents
 from x86emu.machine.run import POLL_NANOSECONDS, RunResult, StopReason
@@ -211,8 +214,8 @@ class Machine:
         self.ioapic = self._add(IoApic(self.apic_bus, apic_id=IO_APIC_ID))
         bootstrap = self.lapics[0]
         self.pic.output = lambda level: bootstrap.set_lint(0, level)  # virtual wire: the pair's INTR is at LINT0
-        self.isa = IsaInterrupts(self.pic, self.ioapic)
-        self.hpet = self._add(Hpet(self.clock, self.ioapic, self.isa))
+        self.bridge = Piix3(InterruptLines(self.pic, self.ioapic), self._reset_request)
+        self.hpet = self._add(Hpet(self.clock, self.ioapic, self.bridge.isa))
         self.pit = self._add(I8254(self.clock, IrqLine(self.hpet, 0, "pit")))
         ports = self.ports
         ports.map(0x20, 2, self.pic.read_master, self.pic.write_master, "8259 master", sizes=(1,))
@@ -224,12 +227,12 @@ class Machine:
         self.mmio.map(acpi.HPET_BASE, 0x400, self.hpet.read, self.hpet.write, "HPET", sizes=(4, 8))
 
     def _wire_isa(self) -> None:
-        ports, clock, isa = self.ports, self.clock, self.isa
-        self.a20 = A20Gate(list(self.signals))
+        ports, clock = self.ports, self.clock
+        self.a20 = A20Gate(self.signals)
         self.keyboard_controller = self._add(
             I8042(
-                isa.line(1, "keyboard"),
-                isa.line(12, "mouse"),
+                self._line(1, "keyboard"),
+                self._line(12, "mouse"),
                 clock,
                 a20=lambda passes: self.a20.set("8042", passes),
                 reset_pulse=self._init_processors,
@@ -245,27 +248,32 @@ class Machine:
         port92 = self._add(Port92(lambda passes: self.a20.set("port 92h", passes), self._init_processors))
         ports.map(0x92, 1, port92.read, port92.write, "port 92h", sizes=(1,))
 
-        self.dma_controllers = self._add(I8237Pair(self.dma))
+        dma = self._add(I8237Pair(self.dma))
         ports.map(
-            0x00, 16, self.dma_controllers.read_first, self.dma_controllers.write_first, "8237A channels 0-3", sizes=(1,)
+            0x00,
+            16,
+            dma.read_first,
+            dma.write_first,
+            "8237A channels 0-3",
+            sizes=(1,),
         )
         ports.map(
-            0xC0, 32, self.dma_controllers.read_second, self.dma_controllers.write_second, "8237A channels 4-7",
+            0xC0, 32, dma.read_second, dma.write_second, "8237A channels 4-7",
             sizes=(1,),
         )  # fmt: skip
         ports.map(
-            0x80, 16, self.dma_controllers.read_page, self.dma_controllers.write_page, "8237A pages, POST code",
+            0x80, 16, dma.read_page, dma.write_page, "8237A pages, POST code",
             sizes=(1,),
         )  # fmt: skip
-        floppy = self._add(I82077AA(isa.line(6, "floppy"), clock))
+        floppy = self._add(I82077AA(self._line(6, "floppy"), clock))
         ports.map(0x3F0, 6, floppy.read, floppy.write, "82077AA", sizes=(1,))
         ports.map(0x3F7, 1, floppy.read_dir, floppy.write_ccr, "82077AA DIR/CCR", sizes=(1,))
         self.uart = self._add(
-            Uart16550(isa.line(4, "com1"), clock, self._serial_output, name="COM1", paced=self.config.paced_serial)
+            Uart16550(self._line(4, "com1"), clock, self._serial_output, name="COM1", paced=self.config.paced_serial)
         )
         ports.map(0x3F8, 8, self.uart.read, self.uart.write, "COM1", sizes=(1,))
         self.serial = SerialConsole(self.uart, clock.now)
-        parallel = self._add(ParallelPort(isa.line(7, "lpt1")))
+        parallel = self._add(ParallelPort(self._line(7, "lpt1")))
         ports.map(0x378, 3, parallel.read, parallel.write, "LPT1", sizes=(1,))
         self.debug_console = Console()
         console = self._add(DebugConsole(self.debug_console.receive_output))
@@ -274,8 +282,29 @@ class Machine:
             leave = self._add(IsaDebugExit(self._debug_exit))
             ports.map(self.config.debug_exit_port, 4, leave.read, leave.write, "isa-debug-exit")
 
+    def _line(self, number: int, name: str) -> IrqLine:
+        """An ISA interrupt line into the PIIX3."""
+        return IrqLine(self.bridge.isa, number, name)
+
     def _wire_pci(self, drives: list[AtaDrive | None]) -> None:
-        raise NotImplementedError
+        self.pci = self._add(
+            PciBus(
+                self.ports,
+                self.mmio,
+                self.bridge.set_pirq,
+                swizzle=-1,
+                port_below=(self.bridge.read_reset_control, self.bridge.write_reset_control),
+            )
+        )
+        self.ports.map(PCI_CONFIG_PORT, 8, self.pci.read, self.pci.write, "PCI configuration")
+        self.pci.add(I440FX(self.layout.below_4g, self.address_map.set_segments, self.address_map.set_smram), 0)
+        self.pci.add(self.bridge, 1, 0)
+        self.ide = PiixIde((self._line(14, "ide0"), self._line(15, "ide1")), self.dma, drives)
+        self.ide.map_legacy(self.ports.map)
+        self.pci.add(self.ide, 1, 1)
+        self.power = Piix4Acpi(self._line(acpi.SCI, "sci"), self.clock, smi=self._smi, power_off=self.power_off)
+        self.ports.map(0xB2, 2, self.power.read_apm, self.power.write_apm, "APM", sizes=(1,))
+        self.pci.add(self.power, 1, 3)
 
     def _wire_fw_cfg(self, offered: firmware_files.Offered) -> None:
         self.fw_cfg = self._add(FwCfg(self.dma))
@@ -302,6 +331,17 @@ class Machine:
         """INIT# of the chip set, which the 8042 and port 92h pulse."""
         for signals in self.signals:
             signals.pulse_init()
+
+    def _smi(self) -> None:
+        """SMI#, which this board has at the bootstrap processor only: the firmware prepares no other for it."""
+        self.signals[0].pulse_smi()
+
+    def _reset_request(self, hard: bool) -> None:
+        """Port CF9h."""
+        if hard:
+            self.request_reset()
+        else:
+            self._init_processors()
 
     def _debug_exit(self, status: int) -> None:
         self.exit_status = status
@@ -356,7 +396,8 @@ class Machine:
         for cpu in self.engine.cpus:
             if cpu.activity == ACTIVITY_SHUTDOWN:
                 faults = ", then ".join(
-                    f"vector {vector}" + (f" error {error:#x}" if error is not None else "") for vector, error, _ in cpu.faults()
+                    f"vector {vector}" + (f" error {error:#x}" if error is not None else "")
+                    for vector, error, _ in cpu.faults()
                 )
                 return f"processor {cpu.index} at {cpu.cs.selector:04x}:{cpu.rip:x}: {faults}"
         return ""
@@ -378,9 +419,7 @@ class Machine:
         """
         if self._poll_event is None:
             self.schedule_poll()
-        return running.run(
-            self, max_instructions, until=until, timeout=timeout, host_clock=host_clock, reboot=reboot
-        )
+        return running.run(self, max_instructions, until=until, timeout=timeout, host_clock=host_clock, reboot=reboot)
 
     def step(self, count: int = 1) -> RunResult:
         """Runs ``count`` instructions, of all processors together."""
@@ -409,10 +448,8 @@ class Machine:
 
         def hook(cpu: Processor) -> None:
             registers = " ".join(f"{name}={getattr(cpu, name):x}" for name in TRACED)
-            cs = cpu.cs
-            listener(
-                f"{cpu.index} {cs.selector:04x}:{cpu.rip:x} {(cs.base + cpu.rip) & MASK64:x} {registers} rflags={cpu.rflags:x}"
-            )
+            place = f"{cpu.cs.selector:04x}:{cpu.rip:x} {(cpu.cs.base + cpu.rip) & MASK64:x}"
+            listener(f"{cpu.index} {place} {registers} rflags={cpu.rflags:x}")
 
         self.engine.set_hook(hook)
 
@@ -437,4 +474,3 @@ class Machine:
         for cpu in self.engine.cpus:
             digest.update(cpu.saved_state())
         return digest.hexdigest()
-
