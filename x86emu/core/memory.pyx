@@ -132,10 +132,10 @@ cdef class PhysicalMemory:
         merged = []
         for item in kept:
             if merged:
-                s, e, r, w = merged[-1]
+                s, e, r, w = merged[len(merged) - 1]
                 s2, e2, r2, w2 = item
                 if e == s2 and (r2 == (None if r is None else r + (e - s))) and (w2 == (None if w is None else w + (e - s))):
-                    merged[-1] = (s, e2, r, w)
+                    merged[len(merged) - 1] = (s, e2, r, w)
                     continue
             merged.append(item)
         mappings[:] = merged
