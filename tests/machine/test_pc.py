@@ -108,6 +108,7 @@ def test_fw_cfg_dma_reaches_memory(build: Callable[..., Machine]) -> None:
 
 def test_serial_output_is_collected_and_raises_irq_4(build: Callable[..., Machine]) -> None:
     machine = build()
+    machine.ports.write(0x3FB, 1, 0x03)
     for byte in b"hi\r\n":
         machine.ports.write(0x3F8, 1, byte)
     assert machine.serial.text == "hi\n"
