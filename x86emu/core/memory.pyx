@@ -167,8 +167,12 @@ cdef class PhysicalMemory:
             m.smm_ranges[k].read_offset = NOTHING if r is None else r
             m.smm_ranges[k].write_offset = NOTHING if w is None else w
         m.n_smm_ranges = len(self.smm_mappings)
+        # Links between traces of one page assume that the page's bytes stay where they are.
+        self.shared.flush_wanted = 1
         for k in range(self.shared.n_cpus):
             tlb_flush_all(self.shared.cpus[k])
+            if self.shared.cpus[k].signals.kick != NULL:
+                self.shared.cpus[k].signals.kick(self.shared.cpus[k])
 
     cdef void dma_read(self, uint64_t physical, uint8_t* to, uint64_t n) noexcept:
         cdef uint64_t chunk, offset

@@ -318,6 +318,7 @@ cdef struct Shared:          # one for all processors of a machine
     void* arena              # trace storage (core/trace.pyx)
     int flush_wanted
     void (*hook)(Cpu* c, Insn* i) noexcept nogil     # MODE_HOOKED
+    void* hook_object
 
 cdef struct Cpu:
     # --- hot ---
@@ -383,6 +384,8 @@ cdef struct Cpu:
     uint32_t index           # processor number
     uint32_t saved_end
     # --- derived ---
+    int64_t deferred         # what a kick took off the slice, to be given back at the next boundary
+    uint32_t a20_seen, interrupt_shadow_before
     int64_t slice            # length of the running slice; retired = retired_base + slice - budget
     uint64_t real_key        # the address-space key now in force (tlb_key, but never the never-matching one)
     uint16_t key_user, key_super, key_super_ac

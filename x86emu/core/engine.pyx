@@ -1,0 +1,258 @@
+# cython: language_level=3
+"""The run loop of one processor: between traces it looks at faults, wires and the budget (Intel SDM volume 3A, 6.9).
+
+Priority among what waits between two instructions follows SDM 3A table 6-2: reset, SMI and INIT, debug traps of the
+previous instruction, NMI, maskable interrupts, then instruction breakpoints and the fetch itself.
+"""
+from libc.string cimport memset
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
+from x86emu.core.state cimport *
+from x86emu.core.flags cimport flags_eager
+from x86emu.core.builder cimport find_trace
+from x86emu.core.trace cimport flush_traces
+from x86emu.core.mmu cimport tlb_flush_all, refresh_mode, refresh_segment
+from x86emu.core.interrupts cimport deliver_event, deliver_fault, check_debug_trap, instruction_breakpoints, raise_debug
+from x86emu.core.model cimport power_on_registers, init_registers
+from x86emu.core.smm cimport enter_smm
+
+cdef enum:
+    DR6_BS = 0x4000
+
+
+cdef int64_t slice_elapsed(void* schedule) noexcept nogil:
+    cdef Cpu* c = (<Schedule*>schedule).running
+    if c == NULL:
+        return 0
+    return retired(c) - c.retired_base
+
+cdef int64_t virtual_now(Cpu* c) noexcept nogil:
+    cdef Schedule* s = <Schedule*>c.board.engine
+    if s == NULL:
+        return 0
+    return s.base + slice_elapsed(s)
+
+cdef void kick(void* cpu) noexcept nogil:
+    """Makes the running trace chain come back at the next boundary; what was left of the slice is given back there."""
+    cdef Cpu* c = <Cpu*>cpu
+    if c.budget > 0:
+        c.deferred += c.budget
+        c.slice -= c.budget
+        c.budget = 0
+
+cdef void shorten_slice(void* schedule, int64_t deadline) noexcept nogil:
+    """Something earlier than the slice's end was scheduled: the slice ends at the next boundary."""
+    cdef Cpu* c = (<Schedule*>schedule).running
+    if c != NULL:
+        if c.budget > 0:
+            c.slice -= c.budget
+            c.budget = 0
+        c.deferred = 0
+
+cdef void real_mode_segment(Cpu* c, int n, uint16_t selector, uint64_t base, uint32_t attributes) noexcept nogil:
+    c.seg[n].selector = selector
+    c.seg[n].base = base
+    c.seg[n].limit = 0xFFFF
+    c.seg[n].attributes = attributes
+    refresh_segment(c, n)
+
+cdef void reset_processor(Cpu* c, bint power_on) noexcept nogil:
+    """SDM 3A table 10-1: power-up and reset, or INIT."""
+    cdef int n
+    memset(c.r, 0, sizeof(c.r))
+    flags_eager(c, 0)
+    c.rflags = 2
+    c.exit = EXIT_NONE
+    c.interrupt_shadow = 0
+    c.nmi_blocked = 0
+    c.in_smm = 0
+    c.link = NULL
+    c.current = NULL
+    memset(&c.fault, 0, sizeof(Fault))
+    memset(&c.first_fault, 0, sizeof(Fault))
+    memset(&c.second_fault, 0, sizeof(Fault))
+    if power_on:
+        power_on_registers(c)
+    else:
+        init_registers(c)
+    for n in range(6):
+        real_mode_segment(c, n, 0, 0, 0x93)
+    real_mode_segment(c, CS, 0xF000, 0xFFFF0000ULL, 0x9B)
+    real_mode_segment(c, LDTR, 0, 0, 0x82)
+    real_mode_segment(c, TR, 0, 0, 0x8B)
+    c.gdtr.base = 0
+    c.gdtr.limit = 0xFFFF
+    c.idtr.base = 0
+    c.idtr.limit = 0xFFFF
+    c.r[REG_RIP] = 0xFFF0
+    c.activity = ACTIVITY_ACTIVE if c.index == 0 else ACTIVITY_WAIT_FOR_SIPI
+    tlb_flush_all(c)
+    refresh_mode(c)
+
+cdef void start_up(Cpu* c, uint32_t vector) noexcept nogil:
+    """A start-up IPI (SDM 3A 9.4.4.1)."""
+    real_mode_segment(c, CS, <uint16_t>(vector << 8), <uint64_t>vector << 12, 0x9B)
+    c.r[REG_RIP] = 0
+    c.activity = ACTIVITY_ACTIVE
+    refresh_mode(c)
+
+cdef bint take_wires(Cpu* c) noexcept nogil:
+    """Takes what waits at the processor's pins. False: nothing to run now (halted, waiting for SIPI, shut down)."""
+    cdef Signals* s = c.signals
+    cdef int vector
+    if s.reset:
+        s.reset = 0
+        reset_processor(c, True)
+    if s.a20_masked != c.a20_seen:
+        c.a20_seen = s.a20_masked
+        tlb_flush_all(c)
+    if s.smi and not c.in_smm and c.activity != ACTIVITY_WAIT_FOR_SIPI and c.activity != ACTIVITY_SHUTDOWN:
+        s.smi = 0
+        enter_smm(c)
+    if s.init and not c.in_smm:
+        s.init = 0
+        s.sipi = 0
+        reset_processor(c, False)
+    if c.activity == ACTIVITY_WAIT_FOR_SIPI:
+        if not s.sipi:
+            return False
+        start_up(c, s.sipi & 0xFF)
+        s.sipi = 0
+    s.sipi = 0
+    if c.activity == ACTIVITY_SHUTDOWN:
+        return False
+    if c.pending_debug and check_debug_trap(c):
+        c.activity = ACTIVITY_ACTIVE
+        deliver_fault(c)
+        return True
+    if s.nmi and not c.nmi_blocked and c.interrupt_shadow != 2:
+        s.nmi = 0
+        c.nmi_blocked = 1
+        c.activity = ACTIVITY_ACTIVE
+        deliver_event(c, V_NMI, EVENT_NMI, 0, 0, 0)
+        return True
+    if s.intr and c.interrupt_shadow == 0:
+        if c.rflags & FLAG_IF:
+            c.activity = ACTIVITY_ACTIVE
+            vector = -1
+            if s.acknowledge != NULL:
+                vector = s.acknowledge(s.controller)
+            if vector >= 0:
+                deliver_event(c, vector, EVENT_EXTERNAL, 0, 0, 0)
+            return True
+        if c.activity == ACTIVITY_MWAIT and c.monitor_armed & 2:
+            c.activity = ACTIVITY_ACTIVE      # MWAIT with ECX bit 0: masked interrupts break it too
+    return c.activity == ACTIVITY_ACTIVE
+
+cdef inline bint wires_up(Cpu* c) noexcept nogil:
+    cdef Signals* s = c.signals
+    return (s.intr | s.nmi | s.smi | s.init | s.sipi | s.reset | <uint32_t>(c.pending_debug != 0)
+            | (s.a20_masked ^ c.a20_seen)) != 0
+
+cdef inline void run_records(Cpu* c, Insn* first) noexcept nogil:
+    """Runs a chain of records until one returns without a next."""
+    cdef Insn* i
+    if LOOP_FORM:
+        c.next = first
+        while c.next != NULL:
+            i = c.next
+            c.next = NULL
+            i.fn(c, i)
+    else:
+        first.fn(c, first)
+
+cdef int run_slice(Cpu* c, int64_t instructions, int64_t* executed) noexcept nogil:
+    """Runs up to so many instructions; executed tells how many retired."""
+    cdef Trace* t
+    cdef Trace** link
+    cdef uint64_t flushes, bits, was_tf
+    cdef uint32_t exit
+    cdef bint single
+    cdef int end = SLICE_DONE
+    cdef Shared* s = c.shared
+    c.slice = instructions
+    c.budget = instructions
+    c.deferred = 0
+    c.current = NULL
+    while True:
+        if c.exit:
+            exit = c.exit
+            c.exit = EXIT_NONE
+            c.link = NULL
+            if exit == EXIT_FAULT:
+                if not deliver_fault(c):
+                    c.stop_reason = STOP_TRIPLE_FAULT
+                    end = SLICE_STOP
+                    break
+            elif exit == EXIT_YIELD:
+                if c.activity == ACTIVITY_ACTIVE and s.n_cpus > 1:
+                    break
+            else:
+                end = SLICE_STOP
+                break
+        if c.activity != ACTIVITY_ACTIVE or wires_up(c):
+            c.link = NULL
+            if not take_wires(c):
+                if c.activity == ACTIVITY_SHUTDOWN:
+                    c.stop_reason = STOP_TRIPLE_FAULT
+                    end = SLICE_STOP
+                else:
+                    end = SLICE_IDLE
+                break
+            if c.exit:
+                continue
+        if c.board.stop:
+            end = SLICE_STOP
+            break
+        if c.budget <= 0:
+            if c.deferred <= 0:
+                break
+            c.budget += c.deferred
+            c.slice += c.deferred
+            c.deferred = 0
+        link = c.link
+        c.link = NULL
+        if unlikely(s.flush_wanted):
+            flush_traces(s)
+            link = NULL
+        was_tf = c.rflags & FLAG_TF
+        single = was_tf != 0 or c.interrupt_shadow != 0
+        if unlikely(c.dr[7] & 0xFF):
+            single = True
+            bits = 0 if c.rflags & FLAG_RF else instruction_breakpoints(c, (c.r[REG_RIP] + c.cs_base) & c.ea_mask)
+            if bits and c.interrupt_shadow != 2:
+                raise_debug(c, bits, 0)
+                continue
+        flushes = s.n_flushes
+        t = find_trace(c, single)
+        if t == NULL:
+            continue
+        if not single and t.n > c.budget:
+            t = find_trace(c, True)
+            link = NULL
+            single = True
+            if t == NULL:
+                continue
+        if link != NULL and not single and t.second_page == 0xFFFFFFFFFFFFFFFFULL and flushes == s.n_flushes:
+            link[0] = t
+        if not single:
+            if c.rflags & FLAG_RF:
+                c.rflags &= ~<uint64_t>FLAG_RF
+            c.budget -= t.n
+            run_records(c, &t.insns[0])
+            continue
+        # ---- one instruction: single step, interrupt shadow, breakpoints, the end of a budget
+        c.interrupt_shadow_before = c.interrupt_shadow
+        c.interrupt_shadow = 0
+        if c.rflags & FLAG_RF:
+            c.rflags &= ~<uint64_t>FLAG_RF
+        c.budget -= t.n
+        run_records(c, &t.insns[0])
+        c.link = NULL
+        if was_tf and c.exit != EXIT_FAULT and c.exit != EXIT_STOP:
+            c.pending_debug |= DR6_BS
+    executed[0] = c.slice - c.budget
+    c.retired_base += executed[0]
+    c.slice = 0
+    c.budget = 0
+    c.deferred = 0
+    return end
