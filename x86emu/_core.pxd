@@ -7,13 +7,14 @@ from x86emu.core.model cimport ModelTables
 from x86emu.bus.platform cimport Wiring, CpuSignals
 from x86emu.bus.clock cimport Clock
 
-cdef class Cpu:
+cdef class Processor:
     cdef CpuState* state
     cdef readonly int index
     cdef PhysicalMemory memory
     cdef CpuSignals signals
     cdef ModelTables tables
     cdef object model
+    cdef void refresh(self)
 
 cdef class Engine:
     cdef Schedule schedule

@@ -36,7 +36,7 @@ cdef dict _segments = {name: n for n, name in enumerate(SEGMENT_NAMES)}
 
 cdef class SegmentView:
     """One segment register with its hidden part.  Assigning to a field takes effect at once."""
-    cdef Cpu cpu
+    cdef Processor cpu
     cdef int number
 
     cdef Segment* segment(self):
@@ -96,7 +96,7 @@ cdef class SegmentView:
 
 cdef class TableView:
     """GDTR or IDTR."""
-    cdef Cpu cpu
+    cdef Processor cpu
     cdef bint interrupt
 
     cdef TableRegister* table(self):
@@ -119,7 +119,7 @@ cdef class TableView:
         self.table().limit = value
 
 
-cdef class Cpu:
+cdef class Processor:
     """One processor.  Its registers are attributes: rax..r15, rip, rflags, cr0, cr2, cr3, cr4, efer, es..gs, ldtr, tr,
     gdtr, idtr, cpl, activity, mxcsr, xcr0, pkru; st, xmm and MSRs by methods.  Reading never disturbs the guest."""
 
@@ -357,7 +357,7 @@ cdef class Cpu:
         return result + start[:end - start]
 
     def __repr__(self):
-        return f"<Cpu {self.index} rip={self.rip:#x} cpl={self.cpl} instructions={self.instructions}>"
+        return f"<Processor {self.index} rip={self.rip:#x} cpl={self.cpl} instructions={self.instructions}>"
 
 
 cdef class Engine:
@@ -369,7 +369,7 @@ cdef class Engine:
     """
 
     def __init__(self, PhysicalMemory memory, Wiring wiring, Clock clock, list signals, model):
-        cdef Cpu cpu
+        cdef Processor cpu
         cdef int index
         cdef CpuSignals wires
         if not 1 <= len(signals) <= 64:
@@ -388,7 +388,7 @@ cdef class Engine:
         self.schedule.base = clock.base
         memory.shared.n_cpus = 0
         for index, wires in enumerate(signals):
-            cpu = Cpu.__new__(Cpu)
+            cpu = Processor.__new__(Processor)
             cpu.index = index
             cpu.memory = memory
             cpu.signals = wires
@@ -409,7 +409,7 @@ cdef class Engine:
             reset_processor(cpu.state, True)
 
     def __dealloc__(self):
-        cdef Cpu cpu
+        cdef Processor cpu
         if self.wiring is not None:
             self.wiring.board.engine = NULL
             self.wiring.board.elapsed = NULL
@@ -428,7 +428,7 @@ cdef class Engine:
 
     def flush(self):
         """Forgets every decoded trace and every cached translation."""
-        cdef Cpu cpu
+        cdef Processor cpu
         flush_traces(&self.memory.shared)
         for cpu in self.cpus:
             tlb_flush_all(cpu.state)
@@ -440,10 +440,14 @@ cdef class Engine:
 
     def set_hook(self, hook) -> None:
         """Calls hook(cpu) before every instruction from now on; None ends it. Other code variants run while it is set."""
-        cdef Cpu cpu
+        cdef Processor cpu
         self.hook = hook
-        self.memory.shared.hook = call_hook if hook is not None else NULL
-        self.memory.shared.hook_object = <void*>self if hook is not None else NULL
+        if hook is not None:
+            self.memory.shared.hook = call_hook
+            self.memory.shared.hook_object = <void*>self
+        else:
+            self.memory.shared.hook = NULL
+            self.memory.shared.hook_object = NULL
         for cpu in self.cpus:
             if hook is not None:
                 cpu.state.mode |= MODE_HOOKED
@@ -462,7 +466,7 @@ cdef class Engine:
         cdef int64_t left = FOREVER if max_instructions is None else max_instructions
         cdef int64_t deadline, span, executed, longest, now
         cdef int end, active
-        cdef Cpu cpu
+        cdef Processor cpu
         cdef Clock clock = self.clock
         cdef Board* board = &self.wiring.board
         cdef int rounds = 0
@@ -536,7 +540,7 @@ cdef class Engine:
 
     def awake(self):
         """Whether any processor has something to do: it is active, or a wire that would wake it is up."""
-        cdef Cpu cpu
+        cdef Processor cpu
         for cpu in self.cpus:
             if cpu.state.activity == ACTIVITY_ACTIVE:
                 return True
@@ -555,7 +559,7 @@ cdef class Engine:
     def step(self, cpu=None) -> None:
         """One instruction on one processor (the first unless given); events that are due run before it."""
         cdef int64_t executed
-        cdef Cpu which = self.cpus[0] if cpu is None else cpu
+        cdef Processor which = self.cpus[0] if cpu is None else cpu
         self.clock.run_due()
         self.schedule.base = self.clock.base
         self.schedule.running = which.state
