@@ -22,7 +22,7 @@ from x86emu.core.trace cimport flush_traces
 from x86emu.bus.platform cimport Wiring, CpuSignals, Signals
 from x86emu.bus.clock cimport Clock
 
-import x86emu.core.builder  # noqa: F401  (registers every handler)
+import x86emu.core.builder
 from x86emu.errors import EmulationError
 
 cdef int64_t FOREVER = 0x7FFFFFFFFFFFFFFF
@@ -589,3 +589,7 @@ cdef void call_python_hook(CpuState* c) noexcept with gil:
         engine.wiring.exception = error
         c.board.stop = 1
         c.exit = EXIT_STOP
+
+
+x86emu.core.builder.link_handlers()
+Cpu = Processor

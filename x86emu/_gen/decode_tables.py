@@ -263,6 +263,8 @@ class Compiler:
                     or (row.has("d64") and row.has("o64") and size == "d")
                     or (row.has("W1") and size != "q")
                     or (row.has("W0") and size == "q")
+                    or (size == "q" and address_size == 1)
+                    or (size != "q" and address_size == 3)
                     or (any(o.letter == "A" for o in row.operands) and size == "q")
                 )
                 plans.append(self.plan(row, mnemonic, size, memory, letter) if possible else 0)

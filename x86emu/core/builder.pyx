@@ -13,21 +13,37 @@ from x86emu.core.trace cimport *
 from x86emu.core.mmu cimport translate_code, fetch_byte, drop_write_entries
 from x86emu.core.physical cimport backing_of
 from x86emu.core.registry cimport find_handler
-import x86emu.core.decode  # noqa: F401  (registers every handler)
+import x86emu.core.decode as decode_module
 
 cdef enum:
     ALL_FLAGS = 0x8D5
     MAX_RECORDS = 340        # 64 instructions of up to 5 records, and the end
 
 cdef uint64_t NOTHING = 0xFFFFFFFFFFFFFFFFULL
-cdef handler_t segment_ea = find_handler("SEGMENT_EA")
-cdef handler_t address_only = find_handler("ADDRESS")
-cdef handler_t absolute = find_handler("ABSOLUTE")
-cdef handler_t raise_ud = find_handler("RAISE_UD")
-cdef handler_t raise_nm = find_handler("RAISE_NM")
-cdef handler_t raise_gp = find_handler("RAISE_GP")
-cdef handler_t end_trace = find_handler("END_TRACE")
-cdef handler_t hook = find_handler("HOOK")
+
+cdef handler_t segment_ea
+cdef handler_t address_only
+cdef handler_t absolute
+cdef handler_t raise_ud
+cdef handler_t raise_nm
+cdef handler_t raise_gp
+cdef handler_t end_trace
+cdef handler_t hook
+
+
+def link_handlers() -> None:
+    """Finds the handlers of the records that the builder itself puts in, and those of the tables."""
+    global segment_ea, address_only, absolute, raise_ud, raise_nm, raise_gp, end_trace, hook
+    decode_module.link_handlers()
+    segment_ea = find_handler("SEGMENT_EA")
+    address_only = find_handler("ADDRESS")
+    absolute = find_handler("ABSOLUTE")
+    raise_ud = find_handler("RAISE_UD")
+    raise_nm = find_handler("RAISE_NM")
+    raise_gp = find_handler("RAISE_GP")
+    end_trace = find_handler("END_TRACE")
+    hook = find_handler("HOOK")
+
 
 cdef struct Builder:
     Insn records[344]

@@ -11,8 +11,6 @@ from libc.stdlib cimport calloc
 from x86emu.core.state cimport *
 from x86emu.core.registry cimport find_handler
 
-# Every handler module registers itself on import; the tables below name their handlers.
-import x86emu.core.handlers  # noqa: F401
 from x86emu._generated import decode_tables as _tables
 
 cdef packed struct Start:
@@ -31,9 +29,14 @@ assert len(_plans) % sizeof(Plan) == 0, sizeof(Plan)
 
 cdef handler_t* handlers = <handler_t*>calloc(len(_tables.NAMES), sizeof(handler_t))
 cdef uint32_t n_handlers = len(_tables.NAMES)
-for _n, _name in enumerate(_tables.NAMES):
-    if _name:
-        handlers[<int>_n] = find_handler(_name)
+
+def link_handlers() -> None:
+    """Finds the functions that the tables name, once every handler module has been imported."""
+    import x86emu.core.handlers  # noqa: F401  (each registers itself on import)
+
+    for n, name in enumerate(_tables.NAMES):
+        if name:
+            handlers[<int>n] = find_handler(name)
 
 # Fused pairs: small numbers for first and second handlers, then a square table.
 cdef uint8_t* fuse_first = <uint8_t*>calloc(n_handlers, 1)
