@@ -592,4 +592,4 @@ cdef void call_python_hook(CpuState* c) noexcept with gil:
 
 
 x86emu.core.builder.link_handlers()
-Cpu = Processor
+globals()["Cpu"] = Processor
