@@ -157,7 +157,10 @@ cdef class Processor:
         if n is not None:
             self.state.r[<int>n] = value
             return
-        object.__setattr__(self, name, value)
+        descriptor = getattr(Processor, name, None)
+        if not hasattr(descriptor, "__set__"):
+            raise AttributeError(f"a processor has no register {name!r} that can be set")
+        descriptor.__set__(self, value)
 
     @property
     def rip(self):
