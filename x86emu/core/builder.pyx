@@ -197,6 +197,7 @@ cdef void fuse_branch(Builder* b) noexcept nogil:
     first = &b.records[b.n_records - 2]
     first.fn = handler_by_number(number)
     first.disp = <int32_t>first.imm
+    first.seg = first.length             # for remove_trace
     first.imm = second.imm
     first.aux = second.aux
     first.ip = second.ip

@@ -311,7 +311,13 @@ cdef bint repeat(Cpu* c, Insn* i, int operation, uint32_t size, int until) noexc
         count -= n
         set_index(c, RCX, mask, count)
         if until != ANY and get_zf(c) == until:
-            break
+            return True
+    # Every iteration counts as one instruction, and so does the test that finds the count at zero.
+    if not first:
+        if c.budget <= 0:
+            leave_unfinished(c, i, True)
+            return False
+        c.budget -= 1
     return True
 
 include "forms_string.pxi"

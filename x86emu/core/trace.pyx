@@ -126,6 +126,10 @@ cdef void remove_trace(Shared* s, Trace* t) noexcept nogil:
     # Only where an instruction begins: one that is under way completes.
     for k in range(t.n_records):
         if <int>t.insns[k].idx != previous:
+            if <int>t.insns[k].idx == previous + 2:
+                # a fused pair: back to the first of the two (builder.fuse_branch left its length in seg)
+                t.insns[k].idx -= 1
+                t.insns[k].ip -= t.insns[k].seg
             t.insns[k].fn = stale
             previous = t.insns[k].idx
     s.n_stale += 1
