@@ -13,7 +13,7 @@ from x86emu.core.trace cimport flush_traces
 from x86emu.core.mmu cimport tlb_flush_all, refresh_mode, refresh_segment
 from x86emu.core.interrupts cimport deliver_event, deliver_fault, check_debug_trap, instruction_breakpoints, raise_debug
 from x86emu.core.model cimport power_on_registers, init_registers
-from x86emu.core.smm cimport smm_enter
+from x86emu.core.smm cimport enter_smm
 
 cdef enum:
     DR6_BS = 0x4000
@@ -107,7 +107,7 @@ cdef bint take_wires(Cpu* c) noexcept nogil:
         tlb_flush_all(c)
     if s.smi and not c.in_smm and c.activity != ACTIVITY_WAIT_FOR_SIPI and c.activity != ACTIVITY_SHUTDOWN:
         s.smi = 0
-        smm_enter(c)
+        enter_smm(c)
     if s.init and not c.in_smm:
         s.init = 0
         s.sipi = 0
