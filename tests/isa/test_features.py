@@ -14,6 +14,7 @@ from x86emu.isa.features import (
     missing_needs,
     with_needs,
 )
+from x86emu.isa.table import load_rows
 
 
 def test_numbers_are_the_order_and_fit_the_core() -> None:
@@ -64,3 +65,15 @@ def test_names_are_found_however_written() -> None:
 def test_missing_needs_are_told() -> None:
     assert missing_needs(frozenset({"sse2"})) == [("sse2", "sse")]
     assert "pae" in with_needs({"lm"})
+
+
+def test_every_feature_with_instructions_has_rows() -> None:
+    # Features that are no instructions: register bits, MSRs, behaviour, and what the cpuid of a model merely tells.
+    silent = set(
+        """apic arat cmp_legacy constant_tsc de erms fdp_excptn_only fpu fsrm fsrs fxsr_opt fzrm htt hypervisor la57
+        lfence_serializing mca mce misalignsse mmxext mp mtrr null_sel_clr_base nx pae pat pcid pdpe1gb pentium pge pse
+        pse36 smep ss topoext tsc_adjust tsc_deadline umip vme x2apic xgetbv1 zero_fcs_fds""".split()
+    )
+    with_rows = {row.feature for row in load_rows()}
+    assert IMPLEMENTED - silent <= with_rows
+    assert not silent & with_rows

@@ -278,7 +278,9 @@ class Compiler:
         mod = 1 if row.has("mem") else 2 if row.has("reg") or row.modrm is not None else 0
         if any(o.letter == "M" for o in row.operands):
             mod = 1
-        if any(o.letter in "NUR" for o in row.operands) and not any(o.letter in "CD" for o in row.operands):
+        if any(o.letter in "CD" for o in row.operands):
+            mod = 3  # ModRM.mod is ignored: always a register
+        elif any(o.letter in "NUR" for o in row.operands):
             mod = 2
         return struct.pack(
             "<12B3H7H", PREFIX[prefix], mask, row.modrm or 0, mod, feature_named(row.feature).number,

@@ -257,7 +257,7 @@ cdef int decode(const uint8_t* p, uint32_t available, uint32_t mode, const uint8
     if modrm_there:
         at += 1
         rm = modrm & 7
-        if mod != 3 or (row != NULL and row.mod == 1 and False):
+        if mod != 3 and (row == NULL or row.mod != 3):       # 3: MOV CR and DR, which ignore ModRM.mod
             d.memory = 1
             if d.address_size == 0:
                 d.base = base16[rm]

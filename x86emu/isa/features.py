@@ -165,7 +165,6 @@ fzrm               | 7.1.eax.10      |  |  | fast zero-length REP MOVSB
 fsrs               | 7.1.eax.11      |  |  | fast short REP STOSB
 null_sel_clr_base  | 80000021.eax.6  |  |  | loading a null selector clears the base (AMD)
 lfence_serializing | 80000021.eax.2  |  |  | LFENCE always serializes (AMD)
-clflush_any        | -               |  |  | CLFLUSH and its kin accept every memory type
 """
 
 
@@ -229,7 +228,9 @@ _WHY_NOT = {
     ),
     "3DNow! arithmetic is not modelled": "3dnow 3dnowext",
     "supervisor state components (IA32_XSS) are not modelled": "xsaves",
-    "its instructions are not modelled": "waitpkg movdiri movdir64b serialize cldemote rdpru clzero wbnoinvd",
+    "its instructions are not modelled": (
+        "waitpkg movdiri movdir64b serialize cldemote rdpru clzero wbnoinvd gfni"
+    ),
     "power management and its MSRs are not modelled": "est tm tm2 acpi dtherm pln pbe aperfmperf",
     "performance monitoring is not modelled": "pdcm dtes64",
     "the registers behind it are not modelled": "extapic osvw cid xtpr arch_capabilities cr8_legacy",

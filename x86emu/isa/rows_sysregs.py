@@ -26,6 +26,7 @@ ROWS = """
 0F 01 /7 | INVLPG | M | - | mem,ro,noaccess,cpl0,end,feature=i486
 66 0F 38 82 | INVPCID | Gd, M | - | mem,i64,ro,cpl0,end,feature=invpcid
 66 0F 38 82 | INVPCID | Gq, M | - | mem,o64,ro,cpl0,end,feature=invpcid
+66 0F AE /6 | CLWB | Mb | - | mem,ro,handler=CLFLUSHOPT_Mb,feature=clwb
 0F 08 | INVD | - | - | cpl0,feature=i486
 0F 09 | WBINVD | - | - | cpl0,feature=i486
 # ----- halting -----
