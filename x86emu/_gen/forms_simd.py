@@ -1,8 +1,8 @@
 """Families of integer SIMD handlers (SDM 2A to 2C under their mnemonics), for MMX and XMM registers alike.
 
 ELEMENTWISE gives, for each instruction, the element type of operands and result and the result of one element as a
-Cython expression of a (destination) and b (source). Everything is done in C's int or wider and cut to the element type, so
-that wrap-around is what the manual says; the saturating forms clamp.
+Cython expression of a (destination) and b (source). Everything is done in C's int or wider and cut to the element
+type, so that wrap-around is what the manual says; the saturating forms clamp.
 """
 
 from __future__ import annotations
@@ -288,7 +288,7 @@ FLOAT_OPERATIONS = {
 
 
 def float_text() -> str:
-    """ADD SUB MUL DIV MIN MAX SQRT on PS, PD, SS, SD: the host's arithmetic where it is provably the same, else softfloat.
+    """ADD SUB MUL DIV MIN MAX SQRT on PS, PD, SS, SD: the host's arithmetic where provably the same, else softfloat.
 
     u, v, w are the bit patterns of the operands a, b and of the result."""
     out = []
@@ -317,10 +317,10 @@ cdef inline bint fast_{name.lower()}{kind.lower()}({word}* d, {word}* s, uint32_
     return True
 
 cdef void {name}{kind}_V_V(Cpu* c, Insn* i) noexcept nogil:
-    if unlikely(not fast_{name.lower()}{kind.lower()}(<{word}*>xmm(c, i.dst), <{word}*>xmm(c, i.src), c.mxcsr)):
-        if not arithmetic_{bits}(c, i, FLOAT_{name}, {n}):
-            return
-    chain(c, i)
+    if likely(fast_{name.lower()}{kind.lower()}(<{word}*>xmm(c, i.dst), <{word}*>xmm(c, i.src), c.mxcsr)):
+        chain(c, i)
+    else:
+        arithmetic_{bits}(c, i, FLOAT_{name}, {n})
 """)
     return "".join(out)
 

@@ -182,10 +182,11 @@ cdef inline uint32_t small_sigma_1(uint32_t v) noexcept nogil:
     return rotate_right(v, 17) ^ rotate_right(v, 19) ^ v >> 10
 
 cdef inline void sha256_message_1(uint32_t* d, uint32_t* s) noexcept nogil:
+    cdef uint32_t next_word = s[0]          # d and s may be the same register
     d[0] += small_sigma_0(d[1])
     d[1] += small_sigma_0(d[2])
     d[2] += small_sigma_0(d[3])
-    d[3] += small_sigma_0(s[0])
+    d[3] += small_sigma_0(next_word)
 
 cdef inline void sha256_message_2(uint32_t* d, uint32_t* s) noexcept nogil:
     cdef uint32_t r[4]
@@ -254,16 +255,19 @@ cdef void SHA256RNDS2_V_V_XMM0(Cpu* c, Insn* i) noexcept nogil:
     sha256_rounds(<uint32_t*>xmm(c, i.dst), <uint32_t*>xmm(c, i.src), <uint32_t*>xmm(c, 0))
     chain(c, i)
 
-# ----- SSE4A: a length of 0 means 64 bits; fields that do not fit into 64 bits give undefined results -----
+# ----- SSE4A: a length of 0 means 64 bits; fields that do not fit into 64 bits give undefined results.
+# The upper half, undefined by the manual, becomes zero as on processors.
 cdef inline uint64_t field_mask(uint32_t length) noexcept nogil:
     return ((<uint64_t>1 << (length & 63)) - 1) if length & 63 else 0xFFFFFFFFFFFFFFFFULL
 
 cdef inline void extract_field(Cpu* c, Insn* i, uint32_t length, uint32_t index) noexcept nogil:
     c.vec[i.dst].q[0] = (c.vec[i.dst].q[0] >> (index & 63)) & field_mask(length)
+    c.vec[i.dst].q[1] = 0
 
 cdef inline void insert_field(Cpu* c, Insn* i, uint32_t length, uint32_t index) noexcept nogil:
     cdef uint64_t mask = field_mask(length) << (index & 63)
     c.vec[i.dst].q[0] = (c.vec[i.dst].q[0] & ~mask) | (c.vec[i.src].q[0] << (index & 63) & mask)
+    c.vec[i.dst].q[1] = 0
 
 cdef void EXTRQ_V_I_I(Cpu* c, Insn* i) noexcept nogil:
     extract_field(c, i, <uint32_t>i.imm, <uint32_t>i.disp)

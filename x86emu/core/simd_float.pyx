@@ -60,14 +60,15 @@ cdef inline real_t square_root(real_t v) noexcept nogil:
     else:
         return sqrt(v)
 
-# ----- the exact way -----
+# ----- the exact way: the rest of a handler. Locals whose address is taken stay in a function of their own, so that
+# chain() remains a sibling call. -----
 cdef inline bits_t calculated(FloatContext* e, int operation, bits_t a, bits_t b) noexcept nogil:
     if bits_t is uint32_t:
         return f32_arithmetic(e, operation, a, b)
     else:
         return f64_arithmetic(e, operation, a, b)
 
-cdef bint arithmetic_32(Cpu* c, Insn* i, int operation, int n) noexcept nogil:
+cdef inline bint exact_32(Cpu* c, Insn* i, int operation, int n) noexcept nogil:
     cdef uint32_t* d = <uint32_t*>xmm(c, i.dst)
     cdef uint32_t* s = <uint32_t*>xmm(c, i.src)
     cdef uint32_t r[4]
@@ -82,7 +83,11 @@ cdef bint arithmetic_32(Cpu* c, Insn* i, int operation, int n) noexcept nogil:
     memcpy(d, r, 4 * n)
     return True
 
-cdef bint arithmetic_64(Cpu* c, Insn* i, int operation, int n) noexcept nogil:
+cdef void arithmetic_32(Cpu* c, Insn* i, int operation, int n) noexcept nogil:
+    if exact_32(c, i, operation, n):
+        chain(c, i)
+
+cdef inline bint exact_64(Cpu* c, Insn* i, int operation, int n) noexcept nogil:
     cdef uint64_t* d = <uint64_t*>xmm(c, i.dst)
     cdef uint64_t* s = <uint64_t*>xmm(c, i.src)
     cdef uint64_t r[2]
@@ -96,6 +101,10 @@ cdef bint arithmetic_64(Cpu* c, Insn* i, int operation, int n) noexcept nogil:
         return False
     memcpy(d, r, 8 * n)
     return True
+
+cdef void arithmetic_64(Cpu* c, Insn* i, int operation, int n) noexcept nogil:
+    if exact_64(c, i, operation, n):
+        chain(c, i)
 
 include "simd_floats.pxi"
 
@@ -351,7 +360,7 @@ cdef inline uint32_t flags_of(int relation) noexcept nogil:
         return 0
     return FLAG_ZF | FLAG_PF | FLAG_CF
 
-cdef bint compare_flags_32(Cpu* c, Insn* i, bint quiet) noexcept nogil:
+cdef inline bint exact_flags_32(Cpu* c, Insn* i, bint quiet) noexcept nogil:
     cdef FloatContext e
     cdef int relation
     e.mxcsr = c.mxcsr
@@ -362,7 +371,11 @@ cdef bint compare_flags_32(Cpu* c, Insn* i, bint quiet) noexcept nogil:
     flags_eager(c, flags_of(relation))
     return True
 
-cdef bint compare_flags_64(Cpu* c, Insn* i, bint quiet) noexcept nogil:
+cdef void compare_flags_32(Cpu* c, Insn* i, bint quiet) noexcept nogil:
+    if exact_flags_32(c, i, quiet):
+        chain(c, i)
+
+cdef inline bint exact_flags_64(Cpu* c, Insn* i, bint quiet) noexcept nogil:
     cdef FloatContext e
     cdef int relation
     e.mxcsr = c.mxcsr
@@ -372,6 +385,10 @@ cdef bint compare_flags_64(Cpu* c, Insn* i, bint quiet) noexcept nogil:
         return False
     flags_eager(c, flags_of(relation))
     return True
+
+cdef void compare_flags_64(Cpu* c, Insn* i, bint quiet) noexcept nogil:
+    if exact_flags_64(c, i, quiet):
+        chain(c, i)
 
 cdef inline bint fast_compare_flags(Cpu* c, bits_t* u, bits_t* v) noexcept nogil:
     """Neither a NaN nor a denormal: nothing can be raised."""
@@ -386,27 +403,27 @@ cdef inline bint fast_compare_flags(Cpu* c, bits_t* u, bits_t* v) noexcept nogil
     return True
 
 cdef void UCOMISS_V_V(Cpu* c, Insn* i) noexcept nogil:
-    if not fast_compare_flags(c, <uint32_t*>xmm(c, i.dst), <uint32_t*>xmm(c, i.src)):
-        if not compare_flags_32(c, i, 1):
-            return
-    chain(c, i)
+    if likely(fast_compare_flags(c, <uint32_t*>xmm(c, i.dst), <uint32_t*>xmm(c, i.src))):
+        chain(c, i)
+    else:
+        compare_flags_32(c, i, 1)
 
 cdef void COMISS_V_V(Cpu* c, Insn* i) noexcept nogil:
-    if not fast_compare_flags(c, <uint32_t*>xmm(c, i.dst), <uint32_t*>xmm(c, i.src)):
-        if not compare_flags_32(c, i, 0):
-            return
-    chain(c, i)
+    if likely(fast_compare_flags(c, <uint32_t*>xmm(c, i.dst), <uint32_t*>xmm(c, i.src))):
+        chain(c, i)
+    else:
+        compare_flags_32(c, i, 0)
 
 cdef void UCOMISD_V_V(Cpu* c, Insn* i) noexcept nogil:
-    if not fast_compare_flags(c, <uint64_t*>xmm(c, i.dst), <uint64_t*>xmm(c, i.src)):
-        if not compare_flags_64(c, i, 1):
-            return
-    chain(c, i)
+    if likely(fast_compare_flags(c, <uint64_t*>xmm(c, i.dst), <uint64_t*>xmm(c, i.src))):
+        chain(c, i)
+    else:
+        compare_flags_64(c, i, 1)
 
 cdef void COMISD_V_V(Cpu* c, Insn* i) noexcept nogil:
-    if not fast_compare_flags(c, <uint64_t*>xmm(c, i.dst), <uint64_t*>xmm(c, i.src)):
-        if not compare_flags_64(c, i, 0):
-            return
-    chain(c, i)
+    if likely(fast_compare_flags(c, <uint64_t*>xmm(c, i.dst), <uint64_t*>xmm(c, i.src))):
+        chain(c, i)
+    else:
+        compare_flags_64(c, i, 0)
 
 include "register_simd_float.pxi"
