@@ -185,11 +185,14 @@ cdef void ADDSUBPD_V_V(Cpu* c, Insn* i) noexcept nogil:
 
 # ----- SSE4.1: dot products -----
 cdef inline bint dot_product(Cpu* c, Insn* i, bits_t kind) noexcept nogil:
-    """imm8: which products are made (bits 7:4), which elements get the sum (3:0)."""
+    """imm8: which products are made (bits 7:4), which elements get the sum (3:0).
+
+    The order of the additions differs from element to element; it shows only in the choice among several NaNs, and is
+    that of AMD's processors (the manual's pseudo-code has one order for all elements)."""
     cdef bits_t* d = <bits_t*>xmm(c, i.dst)
     cdef bits_t* s = <bits_t*>xmm(c, i.src)
     cdef bits_t p[4]
-    cdef bits_t sum
+    cdef bits_t t[4]
     cdef FloatContext e
     cdef int k
     cdef int n = 16 // sizeof(bits_t)
@@ -197,13 +200,19 @@ cdef inline bint dot_product(Cpu* c, Insn* i, bits_t kind) noexcept nogil:
     e.flags = 0
     for k in range(n):
         p[k] = calculated(&e, FLOAT_MUL, d[k], s[k]) if i.imm >> (4 + k) & 1 else 0
-    sum = calculated(&e, FLOAT_ADD, p[0], p[1])
     if bits_t is uint32_t:
-        sum = calculated(&e, FLOAT_ADD, sum, calculated(&e, FLOAT_ADD, p[2], p[3]))
+        for k in range(n):
+            t[k] = calculated(&e, FLOAT_ADD, p[k ^ 1], p[k])
+        for k in range(n):
+            p[k] = calculated(&e, FLOAT_ADD, t[k], t[k ^ 2])
+    else:
+        t[0] = calculated(&e, FLOAT_ADD, p[0], p[1])
+        t[1] = calculated(&e, FLOAT_ADD, p[1], p[0])
+        memcpy(p, t, 16)
     if not float_done(c, i, e.flags):
         return False
     for k in range(n):
-        d[k] = sum if i.imm >> k & 1 else 0
+        d[k] = p[k] if i.imm >> k & 1 else 0
     return True
 
 cdef bint dot_product_32(Cpu* c, Insn* i) noexcept nogil:
