@@ -90,9 +90,11 @@ class Board:
         self.devices = (self.uart, self.rtc, self.kbc, self.dma, self.fdc, self.parallel, self.port92, self.bus)
         for device in self.devices:
             device.reset()
-        for slot, register, value in ((0x0900, 0x40, 0x80008000), (0x0900, 4, 5), (0x0900, 0x20, 0xC000),
-                                      (0x0B00, 0x40, 0x600), (0x0B00, 0x80, 1), (0x0B00, 0x04, 1),
-                                      (0x1000, 0x10, 0xE0000000), (0x1000, 0x18, 0xE1000000), (0x1000, 4, 3)):  # fmt: skip
+        for slot, register, value in (
+            (0x0900, 0x40, 0x80008000), (0x0900, 4, 5), (0x0900, 0x20, 0xC000), (0x0B00, 0x40, 0x600),
+            (0x0B00, 0x80, 1), (0x0B00, 0x04, 1), (0x1000, 0x10, 0xE0000000), (0x1000, 0x18, 0xE1000000),
+            (0x1000, 4, 3),
+        ):  # fmt: skip
             ports.write(0xCF8, 4, 0x80000000 | slot | register)
             ports.write(0xCFC, 4, value)
         ports.write(0xCF8, 4, 0)

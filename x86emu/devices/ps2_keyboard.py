@@ -123,8 +123,11 @@ class Ps2Keyboard(Device):
         self.reset()
 
     def reset(self) -> None:
-        """Power on: set 2, scanning, LEDs off, 500 ms and 10.9 characters a second; the self-test code is queued."""
-        self._responses: deque[int] = deque((SELF_TEST_PASSED,))
+        """Power on: set 2, scanning, LEDs off, 500 ms and 10.9 characters a second.
+
+        The self-test code has gone out before anybody listens: the controller holds both devices off at power-on.
+        """
+        self._responses: deque[int] = deque()
         self._buffer: deque[int] = deque()
         self._parameter_of = 0
         self._last = SELF_TEST_PASSED

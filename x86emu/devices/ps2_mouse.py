@@ -40,8 +40,11 @@ class Ps2Mouse(Device):
         self.reset()
 
     def reset(self) -> None:
-        """Power on: stream mode, reporting off, 100 samples a second, 4 counts a millimetre; self-test code queued."""
-        self._responses: deque[int] = deque((SELF_TEST_PASSED, ID_STANDARD))
+        """Power on: stream mode, reporting off, 100 samples a second, 4 counts a millimetre.
+
+        The self-test code has gone out before anybody listens: the controller holds both devices off at power-on.
+        """
+        self._responses: deque[int] = deque()
         self._packets: deque[int] = deque()
         self._parameter_of = 0
         self._last = SELF_TEST_PASSED
