@@ -22,7 +22,8 @@ cdef void {name}(Cpu* c, Insn* i) noexcept nogil:
     chain(c, i)
 """
 
-# EFLAGS are set and IE, DE noted whether masked or not; the condition codes stay.
+# EFLAGS are set and IE, DE noted whether masked or not; the condition codes stay, C1 too but for an empty
+# register.
 _COMPARE_FLAGS = """
 cdef void {name}(Cpu* c, Insn* i) noexcept nogil:
     cdef uint32_t a = physical(c, 0)
@@ -39,8 +40,8 @@ cdef void {name}(Cpu* c, Insn* i) noexcept nogil:
     # C0, C2, C3 stand where CF, PF, ZF are, eight bits up.
     flags_eager(c, (result >> 8) & (FLAG_CF | FLAG_PF | FLAG_ZF))
     result &= ~<uint32_t>SW_CONDITIONS
-    if goes_on(c, result):
-        set_status(c, result){pops}
+    if likely(compare_goes_on(c, result)):
+        {pops}
     chain(c, i)
 """
 
@@ -91,7 +92,7 @@ def generate() -> dict[str, str]:
         memory(f"FICOM{suffix}_Mw", "uint16_t", "load_integer(<int16_t>v)", pops, False)
         memory(f"FICOM{suffix}_Md", "uint32_t", "load_integer(<int32_t>v)", pops, False)
         for quiet, name in ((0, "FCOMI"), (1, "FUCOMI")):
-            pops_text = "\n        pop(c)" * pops
+            pops_text = "pop(c)" if pops else "pass"
             text.append(_COMPARE_FLAGS.format(name=f"{name}{suffix}_ST0_STi", quiet=quiet, pops=pops_text))
     register("FCOMPP", "1", 0, 2)
     register("FUCOMPP", "1", 1, 2)

@@ -317,6 +317,10 @@ cdef Result80 y_log2_x_plus_1(uint64_t xm, uint32_t xse, uint64_t ym, uint32_t y
             return indefinite80(SW_IE)
         return result80(0x8000000000000000ULL, sign | EXPONENT, flags)
     if xse & SIGN and (xse & EXPONENT) >= BIAS:
+        if y == CLASS_INFINITY:
+            return result80(ym, sign | EXPONENT, flags)
+        if y == CLASS_ZERO:
+            return result80(0, sign, flags)
         return result80(xm, xse, flags | SW_PE)  # x + 1 <= 0, which the manual leaves undefined: unchanged
     a = wide80(xm, xse)
     if a.e <= -2 and not (a.e == -2 and xse & SIGN and a.m >> 125 != 4):

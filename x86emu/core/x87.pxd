@@ -72,7 +72,7 @@ cdef inline void push(Cpu* c, Result80 r) noexcept nogil:
 
     DE, which only FLD of a denormal raises here, does not suppress the push even when unmasked (so does silicon)."""
     cdef uint32_t p = physical(c, 7)
-    if unlikely(not_empty(c, p)):
+    if unlikely(not_empty(c, p) and not r.flags & SW_SF):
         r = indefinite80(OVERFLOW)
     if goes_on(c, r.flags) or r.flags & SW_DE:
         set_register(c, p, r)

@@ -99,11 +99,10 @@ cdef inline void partial_remainder(Cpu* c, bint nearest) noexcept nogil:
     else:
         r = indefinite80(UNDERFLOW)
     # C0 and C3 keep their values where there is no quotient (invalid operand, NaN).
-    if r.flags & SW_IE or (r.sign_exponent & EXPONENT) == EXPONENT:
-        c.fpu.status &= <uint16_t>~SW_C2
-    else:
-        c.fpu.status &= <uint16_t>~SW_CONDITIONS
+    c.fpu.status &= <uint16_t>~SW_C2
     if goes_on(c, r.flags):
+        if not r.flags & SW_IE and (r.sign_exponent & EXPONENT) != EXPONENT:
+            c.fpu.status &= <uint16_t>~(SW_C0 | SW_C3)
         set_register(c, d, r)
         set_status(c, r.flags)
 

@@ -14,6 +14,19 @@ cdef uint32_t denormal_operand(Cpu* c, uint32_t a, uint32_t result) noexcept nog
         return 0
     return SW_DE
 
+cdef inline bint compare_goes_on(Cpu* c, uint32_t flags) noexcept nogil:
+    """Notes the exceptions of FCOMI and its like; whether the stack pops."""
+    cdef uint32_t c1 = c.fpu.status & SW_C1
+    if likely(flags == 0):
+        return True
+    if flags & SW_SF:
+        c1 = 0
+    if goes_on(c, flags):
+        c.fpu.status = <uint16_t>((c.fpu.status & ~SW_C1) | flags | c1)
+        return True
+    c.fpu.status |= <uint16_t>c1
+    return False
+
 include "x87_compare_forms.pxi"
 
 cdef void FXAM(Cpu* c, Insn* i) noexcept nogil:
