@@ -43,6 +43,17 @@ cdef inline bint ready(Cpu* c, Insn* i) noexcept nogil:
         return False
     return True
 
+cdef inline bint quick(uint32_t status, uint32_t control) noexcept nogil:
+    """No exception pending, all masked, 64-bit precision, round to nearest: what nearly all code runs with."""
+    return not status & SW_ES and (control & 0xF3F) == 0x33F
+
+cdef inline void* plain_read(Cpu* c, uint64_t ea, uint32_t n) noexcept nogil:
+    """Host address of n bytes that the TLB maps for reading, or NULL."""
+    cdef TlbEntry* t = &c.tlb_read[(ea >> PAGE_SHIFT) & TLB_MASK]
+    if likely(t.tag == (((ea + (n - 1)) & 0xFFFFFFFFFFFFF000ULL) | c.tlb_key)):
+        return <void*>(t.addend + ea)
+    return NULL
+
 cdef inline uint32_t physical(Cpu* c, uint32_t n) noexcept nogil:
     """Physical number of ST(n)."""
     return ((c.fpu.status >> 11) + n) & 7
@@ -58,6 +69,12 @@ cdef inline void set_register(Cpu* c, uint32_t p, Result80 r) noexcept nogil:
     c.fpu.st[p].mantissa = r.mantissa
     c.fpu.st[p].sign_exponent = <uint16_t>r.sign_exponent
     c.fpu.valid |= <uint8_t>(1 << p)
+
+cdef inline void copy_register(Cpu* c, uint32_t to, uint32_t source) noexcept nogil:
+    """Field by field: a copy of the whole record would wait for the two stores that wrote it."""
+    c.fpu.st[to].mantissa = c.fpu.st[source].mantissa
+    c.fpu.st[to].sign_exponent = c.fpu.st[source].sign_exponent
+    c.fpu.valid |= <uint8_t>(1 << to)
 
 cdef inline void set_status(Cpu* c, uint32_t flags) noexcept nogil:
     c.fpu.status = <uint16_t>((c.fpu.status & ~SW_C1) | flags)

@@ -102,8 +102,7 @@ cdef void FST_STi(Cpu* c, Insn* i) noexcept nogil:
         return
     note(c, i)
     if likely(not_empty(c, s)):
-        c.fpu.st[d] = c.fpu.st[s]
-        c.fpu.valid |= <uint8_t>(1 << d)
+        copy_register(c, d, s)
         set_status(c, 0)
     else:
         stack_underflow(c, d)
@@ -116,8 +115,7 @@ cdef void FSTP_STi(Cpu* c, Insn* i) noexcept nogil:
         return
     note(c, i)
     if likely(not_empty(c, s)):
-        c.fpu.st[d] = c.fpu.st[s]
-        c.fpu.valid |= <uint8_t>(1 << d)
+        copy_register(c, d, s)
         set_status(c, 0)
         pop(c)
     elif goes_on(c, UNDERFLOW):
@@ -134,8 +132,7 @@ cdef void FSTPNCE_STi(Cpu* c, Insn* i) noexcept nogil:
         return
     note(c, i)
     if likely(not_empty(c, s)):
-        c.fpu.st[d] = c.fpu.st[s]
-        c.fpu.valid |= <uint8_t>(1 << d)
+        copy_register(c, d, s)
     set_status(c, 0)
     pop(c)
     chain(c, i)
@@ -143,14 +140,18 @@ cdef void FSTPNCE_STi(Cpu* c, Insn* i) noexcept nogil:
 cdef void FXCH_ST0_STi(Cpu* c, Insn* i) noexcept nogil:
     cdef uint32_t a = physical(c, 0)
     cdef uint32_t b = physical(c, i.src)
-    cdef F80 v
+    cdef uint64_t m
+    cdef uint16_t se
     if not ready(c, i):
         return
     note(c, i)
     if likely((c.fpu.valid >> a) & (c.fpu.valid >> b) & 1):
-        v = c.fpu.st[a]
-        c.fpu.st[a] = c.fpu.st[b]
-        c.fpu.st[b] = v
+        m = c.fpu.st[a].mantissa
+        se = c.fpu.st[a].sign_exponent
+        c.fpu.st[a].mantissa = c.fpu.st[b].mantissa
+        c.fpu.st[a].sign_exponent = c.fpu.st[b].sign_exponent
+        c.fpu.st[b].mantissa = m
+        c.fpu.st[b].sign_exponent = se
         set_status(c, 0)
     else:
         exchange_empty(c, a, b)
