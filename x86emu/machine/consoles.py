@@ -110,7 +110,7 @@ class SerialConsole(Console):
 class TextScreen(Protocol):
     """What the screen needs of the display adapter."""
 
-    def text_lines(self) -> list[str]: ...
+    def text_screen(self) -> list[str]: ...
 
 
 class Screen:
@@ -121,7 +121,7 @@ class Screen:
 
     def lines(self) -> list[str]:
         """Rows of the screen without trailing spaces; empty in graphics modes."""
-        return [line.rstrip() for line in self.adapter.text_lines()]
+        return [line.rstrip() for line in self.adapter.text_screen()]
 
     @property
     def text(self) -> str:

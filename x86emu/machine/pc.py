@@ -48,13 +48,14 @@ from x86emu.devices.piix4_acpi import Piix4Acpi
 from x86emu.devices.piix_ide import PiixIde
 from x86emu.devices.port92 import Port92
 from x86emu.devices.uart16550 import Uart16550
+from x86emu.devices.vga import Vga
 from x86emu.firmware import bios as bios_images
 from x86emu.firmware.kernel import plan_kernel
 from x86emu.machine import acpi, firmware_files
 from x86emu.machine import run as running
 from x86emu.machine.address_map import AddressMap
 from x86emu.machine.config import DEFAULT_CPU, MachineConfig, parse_memory
-from x86emu.machine.consoles import Console, SerialConsole
+from x86emu.machine.consoles import Console, Screen, SerialConsole
 from x86emu.machine.interrupts import A20Gate, InterruptLines
 from x86emu.machine.media import open_cdrom, open_disk
 from x86emu.machine.memory_map import DiskGeometry, MemoryLayout, cmos_contents
@@ -305,6 +306,14 @@ class Machine:
         self.power = Piix4Acpi(self._line(acpi.SCI, "sci"), self.clock, smi=self._smi, power_off=self.power_off)
         self.ports.map(0xB2, 2, self.power.read_apm, self.power.write_apm, "APM", sizes=(1,))
         self.pci.add(self.power, 1, 3)
+        self.vga = Vga(self.clock, firmware_files.vga_rom(self.config) or b"")
+        self.ports.map(0x3B0, 0x30, self.vga.read, self.vga.write, "VGA", sizes=(1,))
+        self.ports.map(0x1CE, 3, self.vga.read_vbe, self.vga.write_vbe, "VBE", sizes=(2,))
+        self.mmio.map(
+            0xA0000, 0x20000, None, None, "VGA memory", sizes=(1, 2, 4, 8), native=self.vga.memory.window
+        )  # fmt: skip
+        self.pci.add(self.vga, 2)
+        self.screen = Screen(self.vga)
 
     def _wire_fw_cfg(self, offered: firmware_files.Offered) -> None:
         self.fw_cfg = self._add(FwCfg(self.dma))
@@ -470,7 +479,7 @@ class Machine:
 
     def state_hash(self) -> str:
         """SHA-256, in hexadecimal, over RAM and all saved registers of all processors."""
-        digest = hashlib.sha256(memoryview(self.memory.ram))
+        digest = hashlib.sha256(self.memory.ram.data)
         for cpu in self.engine.cpus:
             digest.update(cpu.saved_state())
         return digest.hexdigest()
