@@ -48,6 +48,7 @@ cdef class CpuSignals:
 
     cpdef void pulse_init(self) noexcept nogil:
         """An edge at INIT (or an INIT message): latched; the processor's INIT state then waits for a SIPI if an AP."""
+        self.wires.sipi = 0        # a start-up that was not taken yet is void
         self.wires.init = 1
         self.kick()
 

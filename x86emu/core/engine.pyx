@@ -109,8 +109,7 @@ cdef bint take_wires(Cpu* c) noexcept nogil:
         s.smi = 0
         enter_smm(c)
     if s.init and not c.in_smm:
-        s.init = 0
-        s.sipi = 0
+        s.init = 0                            # a SIPI that is latched beside it came later (CpuSignals.pulse_init)
         reset_processor(c, False)
     if c.activity == ACTIVITY_WAIT_FOR_SIPI:
         if not s.sipi:
