@@ -224,6 +224,8 @@ class Compiler:
                 continue
             slot = slot_of(operand, operand_size, temporary=(k == memory_at))
             if slot is not None:
+                if operand.name == "STi" and not slots:
+                    slots.append((0, 0))  # always the second slot, Insn.src
                 slots.append(slot)
         plan.slots = tuple((slots + [(0, 0)] * 3)[:3])
         packed = plan.pack()

@@ -355,6 +355,7 @@ cdef int decode(const uint8_t* p, uint32_t available, uint32_t mode, const uint8
         if row.attributes & ROW_X87:
             if mode & (MODE_EM | MODE_TS):
                 return NOT_AVAILABLE
+            d.immediate1 = (opcode & 7) << 8 | modrm      # for the last-opcode register FOP (SDM 1, 8.1.9)
         elif mode & MODE_EM or (row.attributes & ROW_SSE and not mode & MODE_SSE):
             return UNDEFINED
         elif mode & MODE_TS:
