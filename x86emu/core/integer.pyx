@@ -30,7 +30,7 @@ cdef bint cmpxchg8b(Cpu* c, Insn* i) noexcept nogil:
     if not ld_rmw(c, i, ea, &v):
         return False
     if v == expected:
-        st(c, i, ea, <uint64_t>((c.r[RBX] << 32) | <uint32_t>c.r[RCX]))
+        st(c, i, ea, <uint64_t>((c.r[RCX] << 32) | <uint32_t>c.r[RBX]))
         flags_eager(c, arithmetic_flags(c) | FLAG_ZF)
     else:
         st(c, i, ea, v)
