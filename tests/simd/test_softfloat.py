@@ -9,7 +9,7 @@ from fractions import Fraction
 import pytest
 from x86emu.core.softfloat import OPERATIONS, calculate
 
-from .native import AVAILABLE, WHY_NOT, Native, State
+from tests.simd.native import AVAILABLE, WHY_NOT, Native, State
 
 FORMATS = {32: (23, 127), 64: (52, 1023)}
 EDGES = {

@@ -6,7 +6,8 @@
 # then knows that nothing overlaps, and makes vector instructions of them.
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int8_t, int16_t, int32_t, int64_t
 from x86emu.core.state cimport *
-from x86emu.core.softfloat cimport MXCSR_FLAGS, MXCSR_BEFORE, MXCSR_MASK_SHIFT
+from x86emu.core.softfloat cimport MXCSR_BEFORE, MXCSR_MASK_SHIFT
+from x86emu.core.x87 cimport pending_exception
 
 cdef enum:
     STATUS_ES = 0x80            # x87 status word: an unmasked exception is pending
@@ -19,9 +20,9 @@ cdef inline void* mm(Cpu* c, uint8_t n) noexcept nogil:
     return <void*>&c.fpu.st[n].mantissa
 
 cdef inline bint mmx_ready(Cpu* c, Insn* i) noexcept nogil:
-    """False: #MF was raised for a pending x87 exception; the handler returns."""
+    """False: a pending x87 exception was reported (#MF, or FERR# by CR0.NE); the handler returns."""
     if unlikely(c.fpu.status & STATUS_ES):
-        fault(c, i, V_MF)
+        pending_exception(c, i)
         return False
     return True
 
