@@ -1,7 +1,7 @@
 """AES, PCLMULQDQ and SHA instructions (SDM 2A to 2C, under their names; SDM 1, 12.13), and AMD's SSE4A (APM 4).
 
-Memory operands of 16 bytes must be aligned (#GP(0)) but for SHA: the manual gives it exception type 4, yet AMD processors
-(family 25) accept any address, and a stricter model would break what runs there.
+Memory operands of 16 bytes must be aligned (#GP(0)) but for SHA: the manual gives it exception type 4, yet AMD's
+processors (family 25) accept any address, and a stricter model would break what runs there.
 """
 
 ROWS = """
