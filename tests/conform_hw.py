@@ -129,19 +129,28 @@ class UserMachine:
             segment.set(0, 0, 0xFFFFFFFF, 0x10000 if self.mode == 64 else 0x10000)
         cpu.cpl = 3
 
+    def load_code(self, code: bytes) -> None:
+        """Fresh data and stack, this code followed by INT3, user mode at its start."""
+        self.write(CODE, code + b"\xcc" * 16)
+        self.memory.ram[DATA : DATA + len(self.data)] = memoryview(self.data)
+        self.memory.ram[STACK : STACK + len(self.stack)] = memoryview(self.stack)
+        self.reset()
+        self.cpu.rip = self.header["code"]
+
+    @property
+    def vector(self) -> int | None:
+        """The vector of the fault that was delivered, None where the processor is in user code."""
+        rip = self.cpu.rip
+        return rip - STUBS - (1 if self.cpu.activity == 1 else 0) if STUBS <= rip <= STUBS + 256 else None
+
     def run(self, case: Case) -> list[str]:
         """Executes one case; returns the differences, none if it behaves as the processor did."""
-        cpu, header, ram = self.cpu, self.header, self.memory.ram
-        code = bytes.fromhex(case["b"])
-        self.write(CODE, code + b"\xcc" * (16 - len(code)))
-        ram[DATA : DATA + len(self.data)] = memoryview(self.data)
-        ram[STACK : STACK + len(self.stack)] = memoryview(self.stack)
-        self.reset()
+        cpu, header = self.cpu, self.header
+        self.load_code(bytes.fromhex(case["b"]))
         registers = case["r"]
         for name in GPR:
             setattr(cpu, name, int(registers.get(name, "0"), 16))
         cpu.rflags = int(registers["eflags"], 16)
-        cpu.rip = header["code"]
         for number, value in enumerate(case.get("x", ())):
             cpu.set_xmm(number, int(value, 16))
         cpu.mxcsr = case.get("mx", 0x1F80)
@@ -160,8 +169,7 @@ class UserMachine:
     def differences(self, case: Case) -> Iterator[str]:
         """What is not as captured."""
         cpu, header, outcome = self.cpu, self.header, case["o"]
-        rip = cpu.rip
-        vector = rip - STUBS - (1 if cpu.activity == 1 else 0) if STUBS <= rip <= STUBS + 256 else None
+        rip, vector = cpu.rip, self.vector
         if outcome["sig"]:
             if vector not in SIGNAL_VECTORS[outcome["sig"]]:
                 got = f"rip {rip - header['code']:+d}" if vector is None else f"vector {vector}"
@@ -221,13 +229,25 @@ class UserMachine:
                 )
 
 
+LAYOUT = {
+    "code": 0x10000000, "data": 0x20000000, "stack": 0x30000000, "data_hex": "00" * 0x4000, "stack_hex": "00" * 0x2000,
+}  # fmt: skip
+"""A header for tests that bring their own code."""
+
+
 @cache
 def machine(mode: int) -> UserMachine:
     """One machine for each mode, shared by the tests of a process."""
     return UserMachine(mode, load(mode)[0])
 
 
-def check(mode: int, wanted: Callable[[Case], bool], *, at_least: int = 1, ignore: Callable[[Case], bool] | None = None) -> None:
+def check(
+    mode: int,
+    wanted: Callable[[Case], bool],
+    *,
+    at_least: int = 1,
+    ignore: Callable[[Case], bool] | None = None,
+) -> None:
     """Runs all wanted cases and fails with the first differences; asserts that there were some."""
     chosen = [case for case in cases(mode, wanted) if ignore is None or not ignore(case)]
     assert len(chosen) >= at_least, f"only {len(chosen)} cases match"

@@ -1,0 +1,75 @@
+"""Dropped and lazy flags against an independent processor model: random straight-line code, then a conditional branch.
+
+Only flags that the manual defines are compared, and only they are read inside.
+"""
+
+import random
+
+import pytest
+
+from tests.conform_hw import LAYOUT, UserMachine
+
+unicorn = pytest.importorskip("unicorn")
+from unicorn import x86_const  # noqa: E402
+
+CODE = LAYOUT["code"]
+DEFINED = 0x8C5  # all arithmetic flags but AF, which logic instructions leave undefined
+REGISTERS = ("rax", "rcx", "rdx", "rbx", "rbp", "rsi", "rdi", *(f"r{n}" for n in range(8, 16)))
+
+
+def random_instruction(rng: random.Random) -> bytes:
+    """One register-only instruction with defined flags, in any operand size."""
+    rex = 0x40 | rng.choice((0, 8)) | rng.choice((0, 5, 4, 1))
+    prefix = (b"\x66" if rng.random() < 0.2 else b"") + bytes([rex])
+    avoid_rsp = [n for n in range(8) if n != 4]
+    modrm = 0xC0 | rng.choice(avoid_rsp) << 3 | rng.choice(avoid_rsp)
+    kind = rng.randrange(8)
+    if kind <= 2:
+        return prefix + bytes([rng.randrange(8) * 8 + rng.randrange(4), modrm])
+    if kind == 3:
+        return prefix + bytes([0x83, 0xC0 | rng.randrange(8) << 3 | rng.choice(avoid_rsp), rng.randrange(256)])
+    if kind == 4:
+        return prefix + bytes([0xFF, 0xC0 | rng.randrange(2) << 3 | rng.choice(avoid_rsp)])
+    if kind == 5:
+        return prefix + bytes([0xD1, 0xC0 | rng.randrange(8) << 3 | rng.choice(avoid_rsp)])
+    if kind == 6:
+        return prefix + bytes([0x0F, 0x40 | rng.randrange(16), modrm])
+    return prefix + bytes([0x0F, 0x90 | rng.randrange(16), 0xC0 | rng.choice(avoid_rsp)])
+
+
+def random_block(rng: random.Random) -> bytes:
+    """Twenty instructions, a comparison, a branch over one MOV."""
+    code = b"".join(random_instruction(rng) for _ in range(20))
+    comparison = rng.choice((b"\x48\x39\xd8", b"\x39\xd8", b"\x38\xd8", b"\x66\x39\xd8", b"\x85\xd2", b"\x83\xf9\x05",
+                             b"\x48\x85\xf6", b"\xa8\x80", b"\x66\x83\xfa\xff"))  # fmt: skip
+    return code + comparison + bytes([0x70 | rng.randrange(16), 5]) + b"\xbd\x44\x33\x22\x11"
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_random_blocks_leave_the_same_state(seed: int) -> None:
+    rng = random.Random(seed)
+    machine = UserMachine(64, LAYOUT)
+    reference = unicorn.Uc(unicorn.UC_ARCH_X86, unicorn.UC_MODE_64)
+    reference.mem_map(CODE, 0x1000)
+    values = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0x7FFFFFFF, 0x80000000, 1 << 63, (1 << 64) - 1)
+    for _ in range(25):
+        code = random_block(rng)
+        end = CODE + len(code)
+        machine.load_code(code)
+        reference.mem_write(CODE, code + b"\xcc" * 16)
+        for name in REGISTERS:
+            value = rng.choice(values) if rng.random() < 0.6 else rng.getrandbits(64)
+            setattr(machine.cpu, name, value)
+            reference.reg_write(getattr(x86_const, f"UC_X86_REG_{name.upper()}"), value)
+        machine.cpu.rflags = 0x202
+        reference.reg_write(x86_const.UC_X86_REG_RFLAGS, 0x202)
+        machine.engine.run(22)
+        if machine.cpu.rip != end:
+            machine.engine.run(1)
+        reference.emu_start(CODE, end)
+        assert machine.cpu.rip == end, code.hex()
+        for name in REGISTERS:
+            expected = reference.reg_read(getattr(x86_const, f"UC_X86_REG_{name.upper()}"))
+            assert getattr(machine.cpu, name) == expected, (name, code.hex())
+        flags = reference.reg_read(x86_const.UC_X86_REG_RFLAGS)
+        assert (machine.cpu.rflags ^ flags) & DEFINED == 0, (hex(flags), hex(machine.cpu.rflags), code.hex())
