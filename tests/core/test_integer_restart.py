@@ -1,4 +1,4 @@
-"""What registers and memory hold when an instruction faults or is interrupted in its middle (SDM 2B, REP; SDM 3A, 6.6)."""
+"""What registers and memory hold when an instruction faults or is interrupted half-way (SDM 2B, REP; SDM 3A, 6.6)."""
 
 from functools import cache
 
