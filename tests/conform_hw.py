@@ -104,12 +104,13 @@ class UserMachine:
         self.write(TSS + 4, struct.pack("<Q", KERNEL_STACK))
         for vector in range(256):
             offset = STUBS + vector
-            self.write(IDT + vector * 16, struct.pack("<HHBBHII", offset, 8, 0, 0x8E, 0, 0, 0))
+            gate = 0xEE if vector in (1, 3, 4) else 0x8E
+            self.write(IDT + vector * 16, struct.pack("<HHBBHII", offset, 8, 0, gate, 0, 0, 0))
         self.write(STUBS, b"\xf4" * 256)
         cpu = self.cpu
+        cpu.efer = 0x100 | 0x400
         cpu.cr4 = 0x20 | 0x200 | 0x400
         cpu.cr3 = PML4
-        cpu.efer = 0x100 | 0x400
         cpu.cr0 = 0x80010033
         cpu.gdtr.base, cpu.gdtr.limit = GDT, 0x7F
         cpu.idtr.base, cpu.idtr.limit = IDT, 0xFFF

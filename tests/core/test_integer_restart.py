@@ -73,15 +73,17 @@ def test_overlapping_rep_movs_propagates_like_single_steps(step: int, down: bool
     assert (cpu.rsi, cpu.rdi, cpu.rcx) == (DATA_LINEAR + source, DATA_LINEAR + to, 0)
 
 
-def test_rep_counts_every_iteration_and_stops_with_the_budget() -> None:
-    machine = start(64, "f348abeb00", rdi=DATA_LINEAR, rcx=100, rax=0x1122334455667788)
+def test_rep_counts_every_iteration_and_its_final_test_and_stops_with_the_budget() -> None:
+    machine = start(64, "f348ab9090", rdi=DATA_LINEAR, rcx=100, rax=0x1122334455667788)
     cpu = machine.cpu
     before = cpu.instructions
     machine.engine.run(10)
     assert (cpu.rip, cpu.rcx, cpu.rdi) == (CODE, 90, DATA_LINEAR + 80)
     assert cpu.instructions - before == 10
     machine.engine.run(90)
-    assert (cpu.rip, cpu.rcx, cpu.instructions - before) == (CODE + 3, 0, 100)
+    assert (cpu.rip, cpu.rcx, cpu.instructions - before) == (CODE, 0, 100)
+    machine.engine.run(1)
+    assert (cpu.rip, cpu.rcx, cpu.instructions - before) == (CODE + 3, 0, 101)
     assert data(machine, 0, 808) == bytes.fromhex("8877665544332211") * 100 + bytes(8)
 
 
@@ -99,7 +101,7 @@ def test_repe_cmps_stops_at_the_first_difference() -> None:
     cpu = machine.cpu
     assert machine.vector == 3  # went on to the INT3 behind it
     assert (cpu.rsi, cpu.rdi, cpu.rcx) == (DATA_LINEAR + 0x901, DATA_LINEAR + 0x1800 + 0x901, 0x1000 - 0x901)
-    assert cpu.rflags & 0x8D5 == 0x1 | 0x80 | 0x10  # 0 - 7
+    assert cpu.rflags & 0x8D5 == 0x1 | 0x4 | 0x10 | 0x80  # 0 - 7
 
 
 def test_repne_scas_downwards_finds_its_byte() -> None:
@@ -114,7 +116,7 @@ def test_repne_scas_downwards_finds_its_byte() -> None:
 
 def test_rep_with_32_bit_addresses_in_64_bit_mode_clears_upper_halves() -> None:
     machine = start(64, "67f3aa", rdi=DATA_LINEAR | 0xABCD << 32, rcx=4 | 1 << 32, rax=0x99)
-    machine.engine.run(4)
+    machine.engine.run(5)
     cpu = machine.cpu
     assert (cpu.rip, cpu.rdi, cpu.rcx) == (CODE + 3, DATA_LINEAR + 4, 0)
     assert data(machine, 0, 5) == b"\x99" * 4 + b"\0"

@@ -71,7 +71,7 @@ cdef inline uint_t imul_value(Cpu* c, uint_t a, uint_t b) noexcept nogil:
 # trap on the host.
 cdef inline bint div(Cpu* c, Insn* i, uint_t b) noexcept nogil:
     cdef uint64_t dividend, quotient
-    cdef uint128_t widest
+    cdef uint128_t widest, divisor = b      # of one type: Cython would narrow a mixed division
     if b == 0:
         fault(c, i, V_DE)
         return False
@@ -85,8 +85,8 @@ cdef inline bint div(Cpu* c, Insn* i, uint_t b) noexcept nogil:
             fault(c, i, V_DE)
             return False
         widest = (<uint128_t>c.r[RDX] << 64) | c.r[RAX]
-        c.r[RAX] = <uint64_t>(widest / b)
-        c.r[RDX] = <uint64_t>(widest % b)
+        c.r[RAX] = <uint64_t>(widest / divisor)
+        c.r[RDX] = <uint64_t>(widest % divisor)
         return True
     else:
         if uint_t is uint8_t:
@@ -109,7 +109,7 @@ cdef inline void divided(Cpu* c, uint_t kind, uint64_t quotient, uint64_t remain
 
 cdef inline bint idiv(Cpu* c, Insn* i, uint_t b) noexcept nogil:
     cdef uint64_t divisor, dividend, quotient, remainder
-    cdef uint128_t widest
+    cdef uint128_t widest, wide_divisor
     cdef int64_t signed_dividend
     cdef bint negative, negative_divisor = sx(b) < 0
     divisor = <uint64_t>(-sx(b)) if negative_divisor else <uint64_t>sx(b)
@@ -124,8 +124,9 @@ cdef inline bint idiv(Cpu* c, Insn* i, uint_t b) noexcept nogil:
         if <uint64_t>(widest >> 64) >= divisor:
             fault(c, i, V_DE)
             return False
-        quotient = <uint64_t>(widest / divisor)
-        remainder = <uint64_t>(widest % divisor)
+        wide_divisor = divisor
+        quotient = <uint64_t>(widest / wide_divisor)
+        remainder = <uint64_t>(widest % wide_divisor)
     else:
         if uint_t is uint8_t:
             signed_dividend = <int16_t>c.r[RAX]

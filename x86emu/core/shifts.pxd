@@ -87,6 +87,8 @@ cdef inline uint_t rcl(Cpu* c, uint_t a, uint32_t count) noexcept nogil:
     elif uint_t is uint16_t:
         n %= 17
     if n == 0:
+        if masked(a, count):        # a whole turn: OF (undefined) as after any other count
+            set_cf_of(c, <uint32_t>(get_cf(c) | (FLAG_OF if top(a) != get_cf(c) else 0)))
         return a
     result = <uint_t>((<uint64_t>a << n) | (<uint64_t>get_cf(c) << (n - 1)) | (<uint64_t>a >> 1 >> (sizeof(uint_t) * 8 - n)))
     carry = <uint_t>((<uint64_t>a >> (sizeof(uint_t) * 8 - n)) & 1)
@@ -101,6 +103,8 @@ cdef inline uint_t rcr(Cpu* c, uint_t a, uint32_t count) noexcept nogil:
     elif uint_t is uint16_t:
         n %= 17
     if n == 0:
+        if masked(a, count):
+            set_cf_of(c, <uint32_t>(get_cf(c) | (FLAG_OF if top(<uint_t>(a ^ <uint_t>(a << 1))) else 0)))
         return a
     result = <uint_t>((<uint64_t>a >> n) | (<uint64_t>get_cf(c) << (sizeof(uint_t) * 8 - n))
                       | (<uint64_t>a << 1 << (sizeof(uint_t) * 8 - n)))

@@ -306,7 +306,7 @@ NP 0F AE /7 | CLFLUSH | Mb | - | ro,mem,feature=clflush
 66 0F AE /7 | CLFLUSHOPT | Mb | - | ro,mem,feature=clflushopt
 0F 0D /0 | PREFETCH | Mb | - | mem,noaccess,handler=NOP,feature=prefetchw
 0F 0D /1 | PREFETCHW | Mb | - | mem,noaccess,handler=NOP,feature=prefetchw
-0F 0D | NOP | Ev | - | noaccess,handler=NOP,feature=p6
+0F 0D | PREFETCH | Mb | - | mem,noaccess,handler=NOP,feature=prefetchw
 0F 18 /0 | PREFETCHNTA | Mb | - | mem,noaccess,handler=NOP,feature=sse
 0F 18 /1 | PREFETCHT0 | Mb | - | mem,noaccess,handler=NOP,feature=sse
 0F 18 /2 | PREFETCHT1 | Mb | - | mem,noaccess,handler=NOP,feature=sse
