@@ -73,6 +73,7 @@ class Guest:
         """Code to run next, with a HLT behind it."""
         self.put(address, data + HLT)
         self.cpu.rip = address - self.cpu.cs.base
+        self.cpu.activity = 0
 
     def run(self, limit: int = 10000) -> str:
         return str(self.engine.run(limit))
@@ -171,8 +172,8 @@ class Guest:
             self.put(PAGES + 0x2000 + 8 * k, ((k << 21) | 0x87).to_bytes(8, "little"))
         cpu = self.cpu
         cpu.cr4 = 0x20
-        cpu.cr3 = PAGES
         cpu.efer = 0x501
+        cpu.cr3 = PAGES
         cpu.cr0 = (cpu.cr0 | PAGED | PROTECTED) & ~0x60000000
         for vector in range(256):
             self.interrupt_gate(vector, selector=CODE0_64)

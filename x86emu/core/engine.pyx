@@ -12,6 +12,7 @@ from x86emu.core.builder cimport find_trace
 from x86emu.core.trace cimport flush_traces
 from x86emu.core.mmu cimport tlb_flush_all, refresh_mode, refresh_segment
 from x86emu.core.interrupts cimport deliver_event, deliver_fault, check_debug_trap, instruction_breakpoints, raise_debug
+from x86emu.core.interrupt_instructions cimport enters_handler
 from x86emu.core.model cimport power_on_registers, init_registers
 from x86emu.core.smm cimport enter_smm
 
@@ -197,7 +198,7 @@ cdef int run_slice(Cpu* c, int64_t instructions, int64_t* executed) noexcept nog
                 else:
                     end = SLICE_IDLE
                 break
-            if c.exit:
+            if c.exit or c.activity != ACTIVITY_ACTIVE:      # an event that could not be delivered shut it down
                 continue
         if c.board.stop:
             end = SLICE_STOP
@@ -245,6 +246,8 @@ cdef int run_slice(Cpu* c, int64_t instructions, int64_t* executed) noexcept nog
         if c.rflags & FLAG_RF:
             c.rflags &= ~<uint64_t>FLAG_RF
         c.budget -= t.n
+        if was_tf and enters_handler(t.insns[0].fn):
+            was_tf = 0               # a software interrupt clears TF and is not trapped (SDM 3B 18.3.1.4)
         run_records(c, &t.insns[0])
         c.link = NULL
         if was_tf and c.exit != EXIT_FAULT and c.exit != EXIT_STOP:

@@ -48,6 +48,9 @@ cdef void INT_I(Cpu* c, Insn* i) noexcept nogil:
             return
     software_interrupt(c, i, vector, EVENT_SOFTWARE_INT)
 
+cdef bint enters_handler(handler_t handler) noexcept nogil:
+    return handler == INT_I or handler == INT3 or handler == INT1
+
 cdef inline void bound(Cpu* c, Insn* i, uint_t kind) noexcept nogil:
     cdef uint_t lower = 0
     cdef uint_t upper = 0
