@@ -15,6 +15,7 @@ from x86emu.core.interrupts cimport deliver_event, deliver_fault, check_debug_tr
 from x86emu.core.interrupt_instructions cimport enters_handler
 from x86emu.core.model cimport power_on_registers, init_registers
 from x86emu.core.smm cimport enter_smm
+from x86emu.core.sysregs cimport monitor_triggered
 
 cdef enum:
     DR6_BS = 0x4000
@@ -141,6 +142,8 @@ cdef bint take_wires(Cpu* c) noexcept nogil:
             return True
         if c.activity == ACTIVITY_MWAIT and c.monitor_armed & 2:
             c.activity = ACTIVITY_ACTIVE      # MWAIT with ECX bit 0: masked interrupts break it too
+    if c.activity == ACTIVITY_MWAIT and monitor_triggered(c):
+        c.activity = ACTIVITY_ACTIVE
     return c.activity == ACTIVITY_ACTIVE
 
 cdef inline bint wires_up(Cpu* c) noexcept nogil:

@@ -140,6 +140,7 @@ cdef void power_on_registers(Cpu* c) noexcept nogil:
     c.misc_enable = 0x1801 | (MISC_MONITOR if c.features[FEATURE_MONITOR] else 0)
     c.ucode_revision = m.microcode
     c.tsc_offset = -virtual_now(c)
+    c.signals.tsc_offset = c.tsc_offset
     c.r[RDX] = m.signature
 
 cdef void init_registers(Cpu* c) noexcept nogil:

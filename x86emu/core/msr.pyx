@@ -27,9 +27,18 @@ cdef bint read_tsc(Cpu* c, Insn* i, uint32_t number, uint64_t* value) noexcept n
     value[0] = tsc_now(c, i)
     return True
 
+cdef void move_tsc(Cpu* c, Insn* i, int64_t offset) noexcept nogil:
+    """Sets the TSC's offset here and where the local APIC sees it, which may have a deadline pending."""
+    c.tsc_offset = offset
+    c.signals.tsc_offset = offset
+    if c.signals.tsc_moved != NULL:
+        c.current = i
+        c.signals.tsc_moved(c.signals.controller)
+        c.current = NULL
+
 cdef bint write_tsc(Cpu* c, Insn* i, uint32_t number, uint64_t value) noexcept nogil:
     cdef int64_t delta = <int64_t>(value - tsc_now(c, i))
-    c.tsc_offset += delta
+    move_tsc(c, i, c.tsc_offset + delta)
     c.tsc_adjust += <uint64_t>delta      # SDM 3B 18.17.3
     return True
 
@@ -38,7 +47,7 @@ cdef bint read_tsc_adjust(Cpu* c, Insn* i, uint32_t number, uint64_t* value) noe
     return True
 
 cdef bint write_tsc_adjust(Cpu* c, Insn* i, uint32_t number, uint64_t value) noexcept nogil:
-    c.tsc_offset += <int64_t>(value - c.tsc_adjust)
+    move_tsc(c, i, c.tsc_offset + <int64_t>(value - c.tsc_adjust))
     c.tsc_adjust = value
     return True
 
@@ -74,18 +83,11 @@ cdef bint read_x2apic(Cpu* c, Insn* i, uint32_t number, uint64_t* value) noexcep
 cdef bint write_x2apic(Cpu* c, Insn* i, uint32_t number, uint64_t value) noexcept nogil:
     return write_apic(c, i, number, value)
 
-# The local APIC compares with virtual time; software writes TSC values (SDM 3A 11.5.4.1). 0 means disarmed.
+# The local APIC knows the TSC: Signals.tsc_offset.
 cdef bint read_tsc_deadline(Cpu* c, Insn* i, uint32_t number, uint64_t* value) noexcept nogil:
-    if not read_apic(c, i, number, value):
-        return False
-    if value[0]:
-        value[0] += <uint64_t>c.tsc_offset
-    return True
+    return read_apic(c, i, number, value)
 
 cdef bint write_tsc_deadline(Cpu* c, Insn* i, uint32_t number, uint64_t value) noexcept nogil:
-    if value:
-        # A deadline before the clock's zero is one in the past.
-        value = value - <uint64_t>c.tsc_offset if <int64_t>(value - <uint64_t>c.tsc_offset) > 0 else 1
     return write_apic(c, i, number, value)
 
 # ---------------------------------------------------------------- EFER and segment bases

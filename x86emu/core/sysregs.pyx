@@ -20,6 +20,8 @@ from x86emu.core.model cimport ProcessorModel, VENDOR_AMD, VENDOR_INTEL, XCR0_X8
 cdef enum:
     CR4_FLUSHING = 0x7210B0      # PSE PAE PGE LA57 PCIDE(17) SMEP SMAP PKE: what changes translations or their rights
     CR4_PDPTE_LOADING = 0x1000B0 # PSE PAE PGE SMEP (SDM 3A 4.4.1)
+    MONITOR_ARMED = 1            # bits of Cpu.monitor_armed; the rest is a digest of the monitored line
+    MONITOR_MASKED_BREAK = 2
     DR6_ONES = 0xFFFF0FF0
     DR6_WRITABLE = 0xE00F
     DR6_BD = 0x2000
@@ -387,7 +389,7 @@ cdef void HLT(Cpu* c, Insn* i) noexcept nogil:
     c.exit = EXIT_YIELD
 
 cdef uint32_t line_digest(Cpu* c, uint64_t linear) noexcept nogil:
-    """A nonzero digest of the 64 bytes at linear, or 0 where they are no plain memory."""
+    """A nonzero digest of the 64 bytes at linear in bits 31:2, bit 0 set; 0 where they are no plain memory."""
     cdef uint64_t* line = <uint64_t*>host_pointer(c, linear, 64, 0)
     cdef uint64_t digest = 0xCBF29CE484222325ULL
     cdef int k
@@ -396,11 +398,11 @@ cdef uint32_t line_digest(Cpu* c, uint64_t linear) noexcept nogil:
     for k in range(8):
         digest = (digest ^ line[k]) * 0x9E3779B97F4A7C15ULL
         digest ^= digest >> 29
-    return <uint32_t>(digest ^ digest >> 32) | 1
+    return (<uint32_t>(digest ^ digest >> 32) & ~<uint32_t>3) | MONITOR_ARMED
 
 cdef bint monitor_triggered(Cpu* c) noexcept nogil:
     cdef uint32_t now = line_digest(c, c.monitor_address)
-    return now == 0 or now != c.monitor_armed
+    return now == 0 or now != (c.monitor_armed & ~<uint32_t>MONITOR_MASKED_BREAK)
 
 cdef void MONITOR(Cpu* c, Insn* i) noexcept nogil:
     cdef uint64_t linear = c.r[RAX]
@@ -435,9 +437,9 @@ cdef void MWAIT(Cpu* c, Insn* i) noexcept nogil:
         fault_code(c, i, V_GP, 0)
         return
     finish(c, i)
-    # ECX bit 0 lets an interrupt wake the processor though IF is 0; waking early is always allowed (SDM 2B, MWAIT), so
-    # with IF 0 and that bit set this is a pause.
-    if c.monitor_armed and not monitor_triggered(c) and not (c.r[RCX] & 1 and not c.rflags & FLAG_IF):
+    if c.monitor_armed and not monitor_triggered(c):
+        if c.r[RCX] & 1:         # an interrupt wakes the processor though IF is 0
+            c.monitor_armed |= MONITOR_MASKED_BREAK
         c.activity = ACTIVITY_MWAIT
     c.exit = EXIT_YIELD
 

@@ -8,6 +8,7 @@ processor.
 
 from __future__ import annotations
 
+import builtins
 import difflib
 import importlib
 import pkgutil
@@ -23,6 +24,8 @@ from x86emu.isa.features import (
     missing_needs,
     with_needs,
 )
+
+# The model file max.py becomes the attribute `max` of this package, so the function is called by its full name.
 
 DATA, CODE, UNIFIED = 1, 2, 3
 """Kinds of caches, as CPUID leaf 4 numbers them."""
@@ -164,6 +167,9 @@ def resolve_model(text: str) -> CpuModel:
     return _with_room(replace(model, features=features))
 
 
+model_named = resolve_model
+
+
 def _who_needs(need: str, names: set[str]) -> str:
     return next((name for name in sorted(names) if need in with_needs([name])), "another feature")
 
@@ -171,20 +177,20 @@ def _who_needs(need: str, names: set[str]) -> str:
 def _with_room(model: CpuModel) -> CpuModel:
     """Raises the highest leaves and the address widths so that every feature can be told."""
     leaves = [FEATURES[name].leaf or 0 for name in model.features]
-    basic = max([model.max_basic, *(leaf for leaf in leaves if leaf < 0x80000000)])
-    extended = max([model.max_extended, *(leaf for leaf in leaves if leaf >= 0x80000000)])
+    basic = builtins.max([model.max_basic, *(leaf for leaf in leaves if leaf < 0x80000000)])
+    extended = builtins.max([model.max_extended, *(leaf for leaf in leaves if leaf >= 0x80000000)])
     if "x2apic" in model.features and basic >= 5:
-        basic = max(basic, 0x0B)
+        basic = builtins.max(basic, 0x0B)
     if "xsave" in model.features:
-        basic = max(basic, 0x0D)
+        basic = builtins.max(basic, 0x0D)
     if "lm" in model.features:
-        extended = max(extended, 0x80000008)
+        extended = builtins.max(extended, 0x80000008)
     linear = 57 if "la57" in model.features else 48 if "lm" in model.features else 32
     physical = model.physical_bits
     if "lm" in model.features:
-        physical = max(physical, 40)
+        physical = builtins.max(physical, 40)
     elif "pae" in model.features or "pse36" in model.features:
-        physical = max(physical, 36)
+        physical = builtins.max(physical, 36)
     if "cpuid" not in model.features:
         basic = extended = 0
     return replace(model, max_basic=basic, max_extended=extended, linear_bits=linear, physical_bits=physical)
