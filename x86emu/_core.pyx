@@ -207,6 +207,7 @@ cdef class Processor:
         self.state.cr3 = value
         if self.state.cr4 & CR4_PAE and not self.state.efer & EFER_LMA:
             load_pdptes(self.state, NULL, value)
+            self.state.exit = EXIT_NONE       # whoever sets registers gets no #GP for reserved bits
         tlb_flush_all(self.state)
         self.refresh()
 

@@ -161,7 +161,7 @@ def test_permission_in_user_mode(iopl: int, bit: int, fault: tuple[int, int] | N
 
 
 def test_a_bitmap_beyond_the_limit_refuses() -> None:
-    m = BareMachine(cpl=3)
-    m.memory.write(TSS + 102, (104).to_bytes(2, "little"))
-    assert m.fault("ec", rdx=PORT) == GP
-    assert m.fault("e680") is not None
+    for code in ("ec", "e680"):
+        m = BareMachine(cpl=3)
+        m.memory.write(TSS + 102, (104).to_bytes(2, "little"))
+        assert m.fault(code, rdx=PORT) == GP
