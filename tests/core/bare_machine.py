@@ -29,23 +29,26 @@ class Fault(Exception):
 
 
 class BareMachine:
-    """One processor of a model in a mode."""
+    """One processor (or more, of which the others wait for a start-up IPI) of a model in a mode."""
 
-    def __init__(self, mode: str = "long", model: str = "max", cpl: int = 0, apic: bool = False) -> None:
+    def __init__(
+        self, mode: str = "long", model: str = "max", cpl: int = 0, apic: bool = False, processors: int = 1
+    ) -> None:
         self.mode = mode
         self.memory = PhysicalMemory(RAM, 0)
         self.memory.map(0, RAM, 0, 0)
         self.wiring = Wiring()
         self.clock = Clock(self.wiring)
         self.ports = PortSpace(self.wiring)
-        signals = CpuSignals()
+        signals = [CpuSignals(n) for n in range(processors)]
         resolved = resolve_model(model)
-        self.lapic = LocalApic(0, signals, self.clock, ApicBus(), bsp=True) if apic else None
-        self.engine = Engine(self.memory, self.wiring, self.clock, [signals], resolved)
-        self.cpu = self.engine.cpus[0]
+        self.lapic = LocalApic(0, signals[0], self.clock, ApicBus(), bsp=True) if apic else None
+        self.engine = Engine(self.memory, self.wiring, self.clock, signals, resolved)
         self.memory.write(STUBS, b"\xf4" * 256)
         self._tables()
-        self._enter(cpl)
+        for cpu in reversed(self.engine.cpus):
+            self.cpu = cpu
+            self._enter(cpl)
 
     def _tables(self) -> None:
         memory = self.memory
