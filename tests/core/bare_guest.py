@@ -8,8 +8,10 @@ unless the test puts code there), stacks ending at 7000h (ring 0), 6000h (interr
 from __future__ import annotations
 
 from x86emu._core import Engine
+
 from x86emu.bus.clock import Clock
 from x86emu.bus.platform import CpuSignals, Wiring
+from x86emu.bus.spaces import MmioSpace, PortSpace
 from x86emu.core.memory import PhysicalMemory
 from x86emu.isa.models import resolve_model
 
@@ -52,6 +54,7 @@ class Guest:
         self.memory = PhysicalMemory(4 << 20, 0)
         self.memory.map(0, 4 << 20, 0, 0)
         self.wiring = Wiring()
+        self.ports, self.mmio = PortSpace(self.wiring), MmioSpace(self.wiring)
         self.signals = CpuSignals()
         self.clock = Clock(self.wiring)
         self.engine = Engine(self.memory, self.wiring, self.clock, [self.signals], resolve_model(model))

@@ -1,4 +1,4 @@
-"""Segment registers, descriptor checks and descriptor tables (SDM 3A chapters 3 and 5; SDM 2: MOV, POP, LDS, LAR, LLDT ...)."""
+"""Segment registers, descriptor checks and descriptor tables (SDM 3A chapters 3 and 5; SDM 2)."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ def test_reading_segment_registers() -> None:
     guest = Guest()
     guest.protected()
     guest.cpu.rax = guest.cpu.rbx = 0xFFFFFFFF
-    guest.code(bytes.fromhex("8cd8" "668cdb" "8c1d00500000"))
+    guest.code(bytes.fromhex("8cd8668cdb8c1d00500000"))
     guest.run()
     assert guest.cpu.rax == DATA0
     assert guest.cpu.rbx == 0xFFFF0000 | DATA0
@@ -185,7 +185,7 @@ def test_reading_segment_registers() -> None:
 def test_push_and_pop() -> None:
     guest = Guest()
     guest.protected()
-    guest.code(bytes.fromhex("1e07" "0fa0" "660fa8"))  # push ds; pop es; push fs; push gs (16 bits)
+    guest.code(bytes.fromhex("1e070fa0660fa8"))  # push ds; pop es; push fs; push gs (16 bits)
     guest.cpu.es.set(0, 0, 0, 0x10000)
     guest.run()
     assert guest.cpu.es.selector == DATA0
@@ -282,7 +282,7 @@ def test_lldt_and_ltr() -> None:
     guest.protected()
     guest.entry(FREE, descriptor(0x5000, 0x27, 0x82))
     guest.cpu.rax = FREE
-    guest.code(bytes.fromhex("0f00d0" "0f00c3"))  # lldt ax; sldt ebx
+    guest.code(bytes.fromhex("0f00d00f00c3"))  # lldt ax; sldt ebx
     guest.run()
     assert (guest.cpu.ldtr.base, guest.cpu.ldtr.limit, guest.cpu.rbx) == (0x5000, 0x27, FREE)
     guest.cpu.rax = 0
@@ -291,7 +291,7 @@ def test_lldt_and_ltr() -> None:
     assert guest.cpu.ldtr.attributes & 0x10000
     guest.entry(FREE, descriptor(0x5000, 0x67, 0x89))
     guest.cpu.rax = FREE
-    guest.code(bytes.fromhex("0f00d8" "0f00cb"))  # ltr ax; str ebx
+    guest.code(bytes.fromhex("0f00d80f00cb"))  # ltr ax; str ebx
     guest.run()
     assert (guest.cpu.tr.base, guest.cpu.tr.attributes & 0xFF, guest.cpu.rbx) == (0x5000, 0x8B, FREE)
     assert guest.word(GDT + FREE + 5, 1) == 0x8B, "busy"
@@ -315,7 +315,7 @@ def test_descriptor_table_registers() -> None:
     guest = Guest()
     guest.protected()
     guest.put(0x5000, bytes.fromhex("7f0078563412"))
-    guest.code(bytes.fromhex("0f011d00500000" "0f010d10500000"))  # lidt [5000h]; sidt [5010h]
+    guest.code(bytes.fromhex("0f011d005000000f010d10500000"))  # lidt [5000h]; sidt [5010h]
     guest.run()
     assert (guest.cpu.idtr.base, guest.cpu.idtr.limit) == (0x12345678, 0x7F)
     assert guest.memory.read(0x5010, 7) == bytes.fromhex("7f007856341200")
@@ -346,10 +346,10 @@ def test_long_mode_segments() -> None:
     guest.step()
     assert guest.cpu.ss.selector == 0
     guest.cpu.gs.base = 0x1111
-    guest.put(0x5000, bytes.fromhex("ffff" "8877665544332211"))
-    assert guest.fault(bytes.fromhex("0f011425" "00500000"), 8) == (GP, 0), "a base that is not canonical"
-    guest.put(0x5000, bytes.fromhex("ff03" "0010000000000000"))
-    guest.code(bytes.fromhex("0f011425" "00500000" "0f010425" "10500000"))
+    guest.put(0x5000, bytes.fromhex("ffff8877665544332211"))
+    assert guest.fault(bytes.fromhex("0f01142500500000"), 8) == (GP, 0), "a base that is not canonical"
+    guest.put(0x5000, bytes.fromhex("ff030010000000000000"))
+    guest.code(bytes.fromhex("0f011425005000000f01042510500000"))
     guest.run()
     assert guest.memory.read(0x5010, 10) == bytes.fromhex("ff030010000000000000")
     guest.long_mode(3)
@@ -374,7 +374,7 @@ def test_swapgs_and_fs_gs_bases() -> None:
     guest.cpu.cr4 |= 0x10000
     guest.cpu.rax = 0x20000
     guest.put(0x20008, b"\x99")
-    guest.code(bytes.fromhex("f3480faed0" "648a1c2508000000" "f3480faec1"))  # wrfsbase rax; mov bl, fs:[8]; rdfsbase rcx
+    guest.code(bytes.fromhex("f3480faed0648a1c2508000000f3480faec1"))  # wrfsbase, mov bl, fs:[8], rdfsbase
     guest.run()
     assert guest.cpu.rbx & 0xFF == 0x99
     assert guest.cpu.rcx == 0x20000
