@@ -141,12 +141,7 @@ cdef bint enter(Cpu* c, Insn* i, uint32_t size) noexcept nogil:
     sp -= <uint16_t>i.imm
     if not stack_probe(c, i, sp, size, True):
         return False
-    if size == 2:
-        set_r(c, RBP, <uint16_t>frame)
-    elif size == 4:
-        c.r[RBP] = <uint32_t>frame
-    else:
-        c.r[RBP] = frame
+    c.r[RBP] = (c.r[RBP] & ~c.sp_mask) | (frame & c.sp_mask)     # by the stack's address size, as rSP
     set_sp(c, sp)
     return True
 
