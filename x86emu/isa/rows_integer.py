@@ -2,7 +2,8 @@
 
 Columns: opcode | mnemonic | operands | flags | attributes.  Shifts and rotates by CL or by an immediate read all flags,
 since a masked count of zero leaves them alone.  Where two rows share an opcode, a row whose feature the processor model
-lacks is passed over: F3 0F BC is BSF on a processor without BMI1 (SDM 2B, TZCNT).
+lacks is passed over: F3 0F BC is BSF on a processor without BMI1 (SDM 2B, TZCNT).  PREFETCH and PREFETCHW belong to every
+processor with long mode as well as to those with their own bit (APM 3, PREFETCHlevel).
 
 Attributes used here beyond the common ones:
   B0         not with REX.B (90h is NOP; with REX.B it exchanges R8 and rAX, the row 90+r)
@@ -305,8 +306,11 @@ NP 0F AE /7 | SFENCE | - | - | reg,feature=sse,handler=NOP
 NP 0F AE /7 | CLFLUSH | Mb | - | ro,mem,feature=clflush
 66 0F AE /7 | CLFLUSHOPT | Mb | - | ro,mem,feature=clflushopt
 0F 0D /0 | PREFETCH | Mb | - | mem,noaccess,handler=NOP,feature=prefetchw
+0F 0D /0 | PREFETCH | Mb | - | mem,noaccess,handler=NOP,feature=lm
 0F 0D /1 | PREFETCHW | Mb | - | mem,noaccess,handler=NOP,feature=prefetchw
+0F 0D /1 | PREFETCHW | Mb | - | mem,noaccess,handler=NOP,feature=lm
 0F 0D | PREFETCH | Mb | - | mem,noaccess,handler=NOP,feature=prefetchw
+0F 0D | PREFETCH | Mb | - | mem,noaccess,handler=NOP,feature=lm
 0F 18 /0 | PREFETCHNTA | Mb | - | mem,noaccess,handler=NOP,feature=sse
 0F 18 /1 | PREFETCHT0 | Mb | - | mem,noaccess,handler=NOP,feature=sse
 0F 18 /2 | PREFETCHT1 | Mb | - | mem,noaccess,handler=NOP,feature=sse

@@ -335,7 +335,10 @@ def parse_rows(text: str, name: str, first_line: int = 1) -> list[Row]:
 
 
 def check_unambiguous(rows: Iterable[Row]) -> None:
-    """Raises TableError where two rows would claim the same encoding."""
+    """Raises TableError where two rows of one feature would claim the same encoding.
+
+    With different features they may: the decoder passes over a row whose feature the model lacks.
+    """
     seen: dict[tuple[object, ...], Row] = {}
     for row in rows:
         kinds = ["mem"] if row.has("mem") else ["reg"] if row.has("reg") or row.modrm is not None else ["mem", "reg"]
@@ -344,7 +347,8 @@ def check_unambiguous(rows: Iterable[Row]) -> None:
         for kind in kinds:
             for mode in modes:
                 for width in widths:
-                    key = (row.prefix, row.opcode, row.extension, row.plus_r, row.modrm, kind, mode, width)
+                    encoding = (row.prefix, row.opcode, row.extension, row.plus_r, row.modrm)
+                    key = (*encoding, kind, mode, width, row.feature)
                     if key in seen:
                         other = seen[key]
                         raise TableError(f"{row.source}: `{row}` encodes the same as `{other}` at {other.source}.")
