@@ -259,3 +259,12 @@ def test_halt_waits_and_rip_is_behind() -> None:
     m.run("90")
     assert m.cpu.activity == 1
     assert m.cpu.rip == CODE + 2
+
+
+@pytest.mark.parametrize(
+    ("model", "kept"), [("i80386", 0), ("pentium", 0x240000), ("pentium,-cpuid", 0x40000), ("max", 0x240000)]
+)
+def test_flags_tell_the_generation(model: str, kept: int) -> None:
+    m = BareMachine("protected", model)
+    m.run("68 02002400 9d 9c 58")  # push 240002h (AC and ID); popfd; pushfd; pop eax
+    assert m.cpu.rax & 0x240000 == kept

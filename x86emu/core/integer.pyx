@@ -2,6 +2,7 @@
 # Multiplication, division, exchange-and-compare from _gen/forms_integer.py; flag control, PUSHF, POPF, random numbers,
 # cache-line control (SDM 1, 7.3; SDM 2A, 2B).
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int8_t, int16_t, int32_t, int64_t
+from x86emu.core.model cimport missing_flags
 from x86emu.core.state cimport *
 from x86emu.core.flags cimport *
 from x86emu.core.memory_access cimport *
@@ -143,7 +144,7 @@ cdef void popf(Cpu* c, Insn* i, uint32_t size) noexcept nogil:
     cdef uint64_t mask = FLAGS_ARITHMETIC | FLAG_TF | FLAG_DF | FLAG_NT
     cdef bint virtual_interrupts = False
     if size != 2:
-        mask |= FLAG_AC | FLAG_ID
+        mask |= (FLAG_AC | FLAG_ID) & ~missing_flags(c)
     if c.rflags & FLAG_VM:
         if iopl(c) == 3:
             mask |= FLAG_IF

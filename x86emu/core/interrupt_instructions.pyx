@@ -6,6 +6,7 @@ IRET's page leaves it out.
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int16_t, int32_t, int64_t
 from x86emu.core.state cimport *
+from x86emu.core.model cimport missing_flags
 from x86emu.core.flags cimport read_rflags, write_rflags, get_of
 from x86emu.core.memory_access cimport ld
 from x86emu.core.mmu cimport system_load, refresh_mode, canonical
@@ -127,6 +128,7 @@ cdef enum:
     RF_AC_ID = 0x250000
 
 cdef inline void _set_flags(Cpu* c, uint64_t image, uint64_t mask) noexcept nogil:
+    mask &= ~missing_flags(c)
     write_rflags(c, (read_rflags(c) & ~mask) | (image & mask))
 
 cdef inline uint64_t _flags_mask(Cpu* c, uint32_t size) noexcept nogil:
@@ -195,7 +197,7 @@ cdef void _iret_to_v86(Cpu* c, Insn* i, Stack* s, uint64_t rip, uint64_t selecto
     if rip > 0xFFFF:
         fault_code(c, i, V_GP, 0)
         return
-    write_rflags(c, flags)
+    write_rflags(c, flags & ~missing_flags(c))
     c.cpl = 3
     cdef int k
     for k in range(6):

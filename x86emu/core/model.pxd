@@ -40,6 +40,18 @@ cdef void power_on_registers(Cpu* c) noexcept nogil
 # The same for INIT: MSRs, x87, SSE, MTRRs, TSC and CR0's CD and NW stay.
 cdef void init_registers(Cpu* c) noexcept nogil
 
+cdef inline uint64_t missing_flags(Cpu* c) noexcept nogil:
+    """EFLAGS bits that this model does not have and that stay 0 whatever is popped (SDM 3B 23.1.3: how software tells an
+    80386 from an 80486, and a processor without CPUID from one with it)."""
+    cdef uint64_t missing = 0
+    if not c.features[FEATURE_CPUID]:
+        missing |= FLAG_ID
+        if not c.features[FEATURE_I486]:
+            missing |= FLAG_AC
+    if not c.features[FEATURE_VME]:
+        missing |= FLAG_VIF | FLAG_VIP
+    return missing
+
 cdef class ModelTables:
     """One processor's ProcessorModel; must live as long as the Cpu it is installed in."""
     cdef ProcessorModel model

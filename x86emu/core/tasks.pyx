@@ -8,6 +8,7 @@ The upper halves of 32-bit registers are zero after a switch to a 16-bit TSS; th
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
 from x86emu.core.state cimport *
+from x86emu.core.model cimport missing_flags
 from x86emu.core.flags cimport read_rflags, write_rflags
 from x86emu.core.mmu cimport (system_load, system_store, system_probe, refresh_mode, refresh_segment, load_pdptes,
                               tlb_new_address_space)
@@ -197,7 +198,7 @@ cdef bint _enter_task(Cpu* c, TaskState* t, bint wide, bint has_error, uint32_t 
     c.seg[LDTR].attributes = ATTR_UNUSABLE
     refresh_segment(c, LDTR)
     c.cpl = 3
-    write_rflags(c, t.eflags)
+    write_rflags(c, t.eflags & ~missing_flags(c))
     c.cr0 |= CR0_TS
     c.dr[7] &= ~<uint64_t>DR7_LOCAL
     if wide and c.cr0 >> CR0_PG_BIT & 1:
