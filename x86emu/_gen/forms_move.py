@@ -75,7 +75,7 @@ def conditional() -> str:
 
 
 def stack(size: str) -> str:
-    """PUSH, POP, LEAVE, PUSHA and POPA. POP computes a memory operand's address with the incremented rSP."""
+    """PUSH, POP, LEAVE, PUSHA and POPA. The row of POP (`pops`) lets the decoder address memory by the rSP after it."""
     ctype = SIZES[size]
     pushed = ("if unlikely(not push(c, i, {})):", "    return")
     out = handler(f"PUSH_R{size}", pushed[0].format(register("dst", ctype)), pushed[1])
@@ -86,11 +86,11 @@ def stack(size: str) -> str:
     out += handler(
         f"POP_M{size}",
         f"cdef {ctype} v",
-        "cdef uint64_t sp = c.r[RSP]",
-        *popped[1:],
-        "if unlikely(not st(c, i, ea_of(c, i), v)):",
-        "    c.r[RSP] = sp",
+        "if unlikely(not stack_load(c, i, c.r[RSP], &v)):",
         "    return",
+        "if unlikely(not st(c, i, ea_of(c, i), v)):",
+        "    return",
+        f"set_sp(c, c.r[RSP] + {BYTES[size]})",
     )
     out += handler(
         f"LEAVE_{size}",

@@ -84,6 +84,9 @@ cdef void operand_address(Builder* b, Decoded* d, uint32_t mode, uint32_t ip) no
     cdef Insn* r
     cdef int64_t disp = d.displacement
     cdef bint segmented = False
+    if d.row.pops and d.base == RSP:
+        disp += 2 << d.operand_size
+        d.displacement = disp
     if d.rip_relative:
         disp += ip + d.length
         d.base = REG_RIP

@@ -12,7 +12,7 @@ cdef packed struct RowInfo:              # packed by _gen/decode_tables.py
     uint8_t aux
     uint8_t has_modrm
     uint8_t has_segment_register
-    uint8_t reserved
+    uint8_t pops                         # an address with rSP as base is taken after the pop
     uint16_t attributes
     uint16_t flags_killed, flags_read
     uint16_t plan[6]                     # [operand size w d q][register, memory]

@@ -172,7 +172,7 @@ NP 0F C3 | MOVNTI | My, Gy | - | wo,mem,feature=sse2
 61 | POPA | !v | - | i64,feature=i186
 68 | PUSH | Iz, !v | - | d64,feature=i186
 6A | PUSH | Ib, !v | - | d64,feature=i186
-8F /0 | POP | Ev | - | wo,d64
+8F /0 | POP | Ev | - | wo,d64,pops
 FF /6 | PUSH | Ev | - | ro,d64
 9C | PUSHF | !v | r=oszapc | d64
 9D | POPF | !v | w=oszapc | d64,end

@@ -111,6 +111,7 @@ ATTRIBUTES: dict[str, str] = {
     "repz": "F3 and F2 select the REPE_ and REPNE_ handler",
     "B0": "only without REX.B",
     "noaccess": "the memory operand is only an address: no segment check, no segment base, no access",
+    "pops": "a memory operand with rSP as its base is addressed with the rSP after the pop (SDM 2B, POP)",
     "asz": "Insn.aux is the address size: 0 is 16, 1 is 32, 2 is 64 bits",
     "aux": "=N: value of Insn.aux",
     "W0": "only without REX.W",
