@@ -1,4 +1,4 @@
-"""Exact references for the x87 in rational and integer arithmetic: slow, obvious, and independent of the code tested."""
+"""Exact references for the x87 in rational and integer arithmetic: slow, obvious, independent of the code tested."""
 
 from __future__ import annotations
 
@@ -11,11 +11,16 @@ NEAREST, DOWN, UP, CHOP = range(4)
 PRECISION_BITS = {0: 24, 1: 64, 2: 53, 3: 64}
 
 
+def power(n: int) -> Fraction:
+    """2**n."""
+    return Fraction(1 << n) if n >= 0 else Fraction(1, 1 << -n)
+
+
 def value_of(a: F80) -> Fraction:
     """The rational value of a finite operand (SDM 1, 4.2.2); a pseudo-denormal counts as it is written."""
     mantissa, sign_exponent = a
     exponent = max(sign_exponent & 0x7FFF, 1) - 16383 - 63
-    magnitude = Fraction(mantissa) * Fraction(2) ** exponent
+    magnitude = mantissa * power(exponent)
     return -magnitude if sign_exponent & 0x8000 else magnitude
 
 
@@ -48,32 +53,28 @@ def round_integer(value: Fraction, mode: int) -> int:
 def floor_log2(value: Fraction) -> int:
     """The largest n with 2**n <= value."""
     n = value.numerator.bit_length() - value.denominator.bit_length()
-    while Fraction(2) ** n > value:
+    while power(n) > value:
         n -= 1
-    while Fraction(2) ** (n + 1) <= value:
-        n += 1
     return n
 
 
-def round_to_format(
-    value: Fraction, bits: int, least: int, greatest: int, mode: int
-) -> tuple[Fraction | None, int]:
+def round_to_format(value: Fraction, bits: int, least: int, greatest: int, mode: int) -> tuple[Fraction | None, int]:
     """A nonzero value rounded to `bits` with exponents least..greatest, and the flags (all masked).
 
     None stands for infinity. Tininess is detected after rounding (SDM 1, 4.9.1.5).
     """
     exponent = floor_log2(abs(value))
-    unbounded = round_integer(value / Fraction(2) ** (exponent - bits + 1), mode) * Fraction(2) ** (exponent - bits + 1)
-    tiny = abs(unbounded) < Fraction(2) ** least
-    unit = Fraction(2) ** (max(exponent, least) - bits + 1)
+    unbounded = round_integer(value / power(exponent - bits + 1), mode) * power(exponent - bits + 1)
+    tiny = abs(unbounded) < power(least)
+    unit = power(max(exponent, least) - bits + 1)
     result = round_integer(value / unit, mode) * unit
     flags = PE if result != value else 0
     if abs(result) > abs(value):
         flags |= C1
     if tiny and flags & PE:
         flags |= UE
-    if abs(result) >= Fraction(2) ** (greatest + 1):
-        largest = (Fraction(2) - Fraction(2) ** (1 - bits)) * Fraction(2) ** greatest
+    if abs(result) >= power(greatest + 1):
+        largest = (Fraction(2) - power(1 - bits)) * power(greatest)
         inward = mode == CHOP or (mode == DOWN and value > 0) or (mode == UP and value < 0)
         if inward:
             return (largest if value > 0 else -largest), OE | PE
@@ -86,7 +87,7 @@ def encode(value: Fraction, sign: int) -> F80:
     if value == 0:
         return 0, 0x8000 if sign else 0
     exponent = max(floor_log2(abs(value)), -16382)
-    mantissa = abs(value) / Fraction(2) ** (exponent - 63)
+    mantissa = abs(value) / power(exponent - 63)
     assert mantissa.denominator == 1, "value needs more than 64 bits"
     biased = exponent + 16383 if mantissa >= J else 0
     return int(mantissa), biased | (0x8000 if sign else 0)

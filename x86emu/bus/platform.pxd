@@ -47,6 +47,12 @@ cdef struct Signals:
     # to TSC_ADJUST (3Bh) and calls tsc_moved, if set, so that a pending TSC deadline is put on the clock anew.
     int64_t tsc_offset
     void (*tsc_moved)(void* controller) noexcept nogil
+    # x87 errors where CR0.NE is 0 (SDM 1, appendix D): FERR# is the core's, IGNNE# the board's. ferr_moved is called
+    # when FERR# changes; where nobody listens, waiting instructions go on as with IGNNE#.
+    uint32_t ferr
+    uint32_t ignne
+    void (*ferr_moved)(void* listener, uint32_t level) noexcept nogil
+    void* ferr_listener
 
 cdef struct Board:
     # What every processor of a machine shares.
@@ -69,6 +75,7 @@ cdef class CpuSignals:
     # Python's and the devices' handle on one Signals record; owned by the machine, pointed to by the core.
     cdef Signals wires
     cdef object controller_object
+    cdef object ferr_callback
     cdef readonly int index
     cpdef void set_intr(self, uint32_t level) noexcept nogil
     cpdef void kick(self) noexcept nogil

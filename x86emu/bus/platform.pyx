@@ -16,6 +16,10 @@ from x86emu.errors import UserInputError
 NO_APIC_PAGE = 0xFFFFFFFFFFFFFFFF
 
 
+cdef void ferr_thunk(void* listener, uint32_t level) noexcept with gil:
+    (<CpuSignals>listener).ferr_callback(level != 0)
+
+
 @cython.final
 cdef class CpuSignals:
     """The wires into one processor. Latches (nmi, smi, init, sipi, reset) stay set until the core takes them."""
@@ -71,6 +75,24 @@ cdef class CpuSignals:
         self.wires.a20_masked = level
         self.kick()
 
+    def on_ferr(self, callback):
+        """Calls callback(level: bool) whenever the processor drives or releases FERR# (x87 errors with CR0.NE = 0)."""
+        self.ferr_callback = callback
+        self.wires.ferr_listener = <void*>self
+        self.wires.ferr_moved = ferr_thunk
+
+    def set_ignne(self, bint level):
+        """Drives IGNNE#: true lets x87 instructions go on although an unmasked exception is pending."""
+        self.wires.ignne = level
+
+    @property
+    def ferr(self):
+        return bool(self.wires.ferr)
+
+    @property
+    def ignne(self):
+        return bool(self.wires.ignne)
+
     def clear_latches(self):
         """Takes the latches as the core would: nmi, smi, init, sipi and reset become 0."""
         self.wires.nmi = self.wires.smi = self.wires.init = self.wires.sipi = self.wires.reset = 0
@@ -80,7 +102,7 @@ cdef class CpuSignals:
         return {
             "intr": self.wires.intr, "nmi": self.wires.nmi, "smi": self.wires.smi, "init": self.wires.init,
             "sipi": self.wires.sipi, "reset": self.wires.reset, "a20_masked": self.wires.a20_masked,
-            "tsc_offset": self.wires.tsc_offset,
+            "tsc_offset": self.wires.tsc_offset, "ferr": self.wires.ferr, "ignne": self.wires.ignne,
         }
 
     def load(self, state):
@@ -93,6 +115,8 @@ cdef class CpuSignals:
         self.wires.reset = state["reset"]
         self.wires.a20_masked = state["a20_masked"]
         self.wires.tsc_offset = state["tsc_offset"]
+        self.wires.ferr = state["ferr"]
+        self.wires.ignne = state["ignne"]
         self.kick()
 
     @property

@@ -7,8 +7,9 @@ from x86emu.core.state cimport *
 from x86emu.core.memory_access cimport *
 from x86emu.core.softfloat80 cimport *
 
-# A waiting instruction met a pending unmasked exception: #MF, or FERR# where CR0.NE is 0. The handler returns.
-cdef void pending_exception(Cpu* c, Insn* i) noexcept nogil
+# A waiting instruction met a pending unmasked exception. False: #MF was raised, or the processor waits for the interrupt
+# that FERR# causes, and the handler returns; True: IGNNE# lets it go on.
+cdef bint pending_exception(Cpu* c, Insn* i) noexcept nogil
 # An exception among flags is unmasked: sets ES and B. True: the result is to be stored all the same (OE, UE, PE), and
 # the caller adds flags to the status word; False: flags are noted, nothing is stored, nothing popped.
 cdef bint unmasked(Cpu* c, uint32_t flags) noexcept nogil
@@ -39,8 +40,7 @@ cdef inline void note_data(Cpu* c, Insn* i, uint64_t ea) noexcept nogil:
 cdef inline bint ready(Cpu* c, Insn* i) noexcept nogil:
     """Every waiting instruction begins with this. False: a fault was raised."""
     if unlikely(c.fpu.status & SW_ES):
-        pending_exception(c, i)
-        return False
+        return pending_exception(c, i)
     return True
 
 cdef inline bint quick(uint32_t status, uint32_t control) noexcept nogil:

@@ -2,13 +2,31 @@
 """Unmasked x87 exceptions (Intel SDM volume 1, 8.6 and 8.7; volume 3A, 2.5 on CR0.NE)."""
 
 
-cdef void pending_exception(Cpu* c, Insn* i) noexcept nogil:
-    """#MF; in MS-DOS compatibility mode (CR0.NE = 0) FERR# goes out and, IGNNE# being active, the instruction waits no more.
+cdef void drive_ferr(Cpu* c) noexcept nogil:
+    """FERR# follows the summary bit while CR0.NE is 0; the board hears of changes."""
+    cdef uint32_t level = 1 if c.fpu.status & SW_ES and not c.cr0 & CR0_NE else 0
+    if c.signals == NULL or c.signals.ferr == level:
+        return
+    c.signals.ferr = level
+    if c.signals.ferr_moved != NULL:
+        c.signals.ferr_moved(c.signals.ferr_listener, level)
 
-    FERR# reaches the board by IRQ 13 of the 8259 pair (SDM 3A, 8.7.2). The processor stops before the waiting instruction
-    until an interrupt comes; the handler's FNCLEX or FNINIT clears the condition.
+cdef bint pending_exception(Cpu* c, Insn* i) noexcept nogil:
+    """#MF if CR0.NE is set.
+
+    Otherwise (MS-DOS compatibility mode, SDM 1, appendix D) FERR# has gone to the board, which makes IRQ 13 of it, and
+    the processor stops before the waiting instruction until an interrupt comes; with IGNNE# it goes on.
     """
-    fault(c, i, V_MF)
+    if c.cr0 & CR0_NE:
+        fault(c, i, V_MF)
+        return False
+    drive_ferr(c)
+    if c.signals == NULL or c.signals.ignne or c.signals.ferr_moved == NULL:
+        return True
+    unwind(c, i)
+    c.activity = ACTIVITY_HLT
+    c.exit = EXIT_YIELD
+    return False
 
 cdef bint unmasked(Cpu* c, uint32_t flags) noexcept nogil:
     cdef uint32_t found = flags & SW_EXCEPTIONS & ~<uint32_t>c.fpu.control
@@ -17,14 +35,17 @@ cdef bint unmasked(Cpu* c, uint32_t flags) noexcept nogil:
         # C1 tells stack overflow from underflow; beside that, only what was found before computing counts.
         flags &= SW_BEFORE | SW_SF | (SW_C1 if flags & SW_SF else 0)
         c.fpu.status = <uint16_t>((c.fpu.status & ~SW_C1) | flags)
-        return False
-    return True
+    if not c.cr0 & CR0_NE:
+        drive_ferr(c)
+    return not found & SW_BEFORE
 
 cdef void refresh_summary(Cpu* c) noexcept nogil:
     if c.fpu.status & SW_EXCEPTIONS & ~c.fpu.control:
         c.fpu.status |= SW_ES | SW_B
     else:
         c.fpu.status &= <uint16_t>~(SW_ES | SW_B)
+    if not c.cr0 & CR0_NE:
+        drive_ferr(c)
 
 cdef bint probe_store(Cpu* c, Insn* i, uint64_t ea, uint32_t n) noexcept nogil:
     return slow_probe(c, i, ea, n, 1)

@@ -73,6 +73,7 @@ cdef void WAIT(Cpu* c, Insn* i) noexcept nogil:
 
 cdef void FNCLEX(Cpu* c, Insn* i) noexcept nogil:
     c.fpu.status &= 0x7F00
+    refresh_summary(c)
     chain(c, i)
 
 cdef void reset_environment(Cpu* c) noexcept nogil:
@@ -84,6 +85,7 @@ cdef void reset_environment(Cpu* c) noexcept nogil:
     c.fpu.instruction_selector = 0
     c.fpu.data_pointer = 0
     c.fpu.data_selector = 0
+    refresh_summary(c)
 
 cdef void FNINIT(Cpu* c, Insn* i) noexcept nogil:
     reset_environment(c)

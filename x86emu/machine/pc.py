@@ -29,6 +29,7 @@ from x86emu.core.memory import PhysicalMemory
 from x86emu.devices.ata_disk import AtaDisk
 from x86emu.devices.ata_drive import AtaDrive
 from x86emu.devices.atapi_cdrom import AtapiCdrom
+from x86emu.devices.coprocessor_error import CoprocessorError
 from x86emu.devices.debugcon import DebugConsole
 from x86emu.devices.fw_cfg import FwCfg
 from x86emu.devices.hpet import Hpet
@@ -248,6 +249,9 @@ class Machine:
         )  # fmt: skip
         port92 = self._add(Port92(lambda passes: self.a20.set("port 92h", passes), self._init_processors))
         ports.map(0x92, 1, port92.read, port92.write, "port 92h", sizes=(1,))
+        coprocessor = self._add(CoprocessorError(self._line(13, "x87 error"), self.signals[0].set_ignne))
+        self.signals[0].on_ferr(coprocessor.ferr)
+        ports.map(0xF0, 1, coprocessor.read, coprocessor.write, "coprocessor error", sizes=(1,))
 
         dma = self._add(I8237Pair(self.dma))
         ports.map(
