@@ -2,8 +2,8 @@
 
 Columns: opcode | mnemonic | operands | flags | attributes.  Shifts and rotates by CL or by an immediate read all flags,
 since a masked count of zero leaves them alone.  Where two rows share an opcode, a row whose feature the processor model
-lacks is passed over: F3 0F BC is BSF on a processor without BMI1 (SDM 2B, TZCNT).  PREFETCH and PREFETCHW belong to every
-processor with long mode as well as to those with their own bit (APM 3, PREFETCHlevel).
+lacks is passed over: F3 0F BC is BSF on a processor without BMI1 (SDM 2B, TZCNT).  PREFETCH and PREFETCHW belong to
+every processor with long mode as well as to those with their own bit (APM 3, PREFETCHlevel).
 
 Attributes used here beyond the common ones:
   B0         not with REX.B (90h is NOP; with REX.B it exchanges R8 and rAX, the row 90+r)
