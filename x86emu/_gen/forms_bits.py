@@ -27,10 +27,13 @@ def bit_tests(size: str) -> str:
             lines.append("cdef uint64_t ea = ea_of(c, i)")
             if form != "I":
                 index = f"sx(<{ctype}>{offset}) >> {SHIFT[size]}"
-                lines.append(f"ea = (ea + <uint64_t>(({index}) * {BITS[size] // 8})) & c.ea_mask")
-                lines += ["if unlikely(c.mode & (MODE_CODE | MODE_FLAT) < MODE_CODE64):"]
-                checked = f"bit_string_allowed(c, i, ea, {BITS[size] // 8}, {name != 'BT'})"
-                lines += [f"    if not {checked}:", "        return"]
+                lines.append(f"cdef uint64_t distance = <uint64_t>(({index}) * {BITS[size] // 8})")
+                lines.append("if likely(i.aux == 2):")
+                lines.append("    ea += distance")
+                lines.append("else:")
+                lines.append(f"    if not bit_string(c, i, ea, distance, {BITS[size] // 8}, {name != 'BT'}):")
+                lines.append("        return")
+                lines.append("    ea = c.mtmp")
             if name == "BT":
                 lines += ["if unlikely(not ld(c, i, ea, &v)):", "    return", "set_cf(c, (v & bit) != 0)"]
             else:

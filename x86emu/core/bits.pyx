@@ -31,14 +31,19 @@ cdef uint32_t crc32c(uint32_t crc, uint64_t data, uint32_t size) noexcept nogil:
         data >>= 8
     return crc
 
-cdef bint bit_string_allowed(Cpu* c, Insn* i, uint64_t linear, uint32_t size, bint write) noexcept nogil:
-    """Segment check of the element that a bit index selected; the record's own check saw element 0."""
+cdef bint bit_string(Cpu* c, Insn* i, uint64_t linear, uint64_t distance, uint32_t size, bint write) noexcept nogil:
+    """Where addresses have 16 or 32 bits: the linear address, in c.mtmp, of the element that a bit index selected. The
+    offset wraps in the address size (aux); the segment check that came before saw only element 0."""
     cdef Segment* s = &c.seg[i.seg]
-    cdef uint64_t offset = <uint32_t>(linear - s.base)
-    if s.access & (ACCESS_WRITE if write else ACCESS_READ) and offset >= s.low and offset + size - 1 <= s.high:
-        return True
-    fault_code(c, i, V_SS if i.seg == SS else V_GP, 0)
-    return False
+    cdef bint long_mode = (c.mode & MODE_CODE) == MODE_CODE64
+    cdef uint64_t base = 0 if long_mode and i.seg < FS else s.base
+    cdef uint64_t offset = (linear - base + distance) & (0xFFFFFFFFULL if i.aux else 0xFFFFULL)
+    if not long_mode and (not s.access & (ACCESS_WRITE if write else ACCESS_READ) or offset < s.low
+                          or offset + size - 1 > s.high):
+        fault_code(c, i, V_SS if i.seg == SS else V_GP, 0)
+        return False
+    c.mtmp = (base + offset) & c.ea_mask
+    return True
 
 include "forms_bits.pxi"
 include "register_bits.pxi"

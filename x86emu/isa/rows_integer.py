@@ -238,10 +238,10 @@ D3 /7 | SAR | Ev, CL | w=szpc r=oszapc u=oa | -
 0F AC | SHRD | Ev, Gv, Ib | w=szpc r=oszapc u=oa | feature=i386
 0F AD | SHRD | Ev, Gv, CL | w=szpc r=oszapc u=oa | feature=i386
 # ----- bits -----
-0F A3 | BT | Ev, Gv | w=c u=osap | ro,feature=i386
-0F AB | BTS | Ev, Gv | w=c u=osap | lock,feature=i386
-0F B3 | BTR | Ev, Gv | w=c u=osap | lock,feature=i386
-0F BB | BTC | Ev, Gv | w=c u=osap | lock,feature=i386
+0F A3 | BT | Ev, Gv | w=c u=osap | ro,asz,feature=i386
+0F AB | BTS | Ev, Gv | w=c u=osap | lock,asz,feature=i386
+0F B3 | BTR | Ev, Gv | w=c u=osap | lock,asz,feature=i386
+0F BB | BTC | Ev, Gv | w=c u=osap | lock,asz,feature=i386
 0F BA /4 | BT | Ev, Ib | w=c u=osap | ro,feature=i386
 0F BA /5 | BTS | Ev, Ib | w=c u=osap | lock,feature=i386
 0F BA /6 | BTR | Ev, Ib | w=c u=osap | lock,feature=i386
