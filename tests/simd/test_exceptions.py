@@ -92,14 +92,35 @@ def test_control_registers(code: str, with_em: int, without_osfxsr: int | None) 
 @pytest.mark.parametrize(
     ("code", "aligned_only"),
     [
-        ("0f2803", True), ("0f2903", True), ("660f6f03", True), ("660f7f03", True), ("0f2b03", True),
-        ("660fe703", True), ("660f382a03", True), ("0f5803", True), ("660fef03", True), ("660f3a0f0301", True), ("66480f6e03", False),
-        ("0f1003", False), ("0f1103", False), ("f30f6f03", False), ("f30f7f03", False), ("f20ff003", False),
-        ("f20f5803", False), ("f30f5803", False), ("0f5a03", False), ("660f3a600301", False), ("660f3a630301", False),
-        ("0fef03", False), ("f20f1203", False), ("f30f1203", True), ("660f383003", False), ("f30fe603", False),
+        ("0f2803", True),
+        ("0f2903", True),
+        ("660f6f03", True),
+        ("660f7f03", True),
+        ("0f2b03", True),
+        ("660fe703", True),
+        ("660f382a03", True),
+        ("0f5803", True),
+        ("660fef03", True),
+        ("660f3a0f0301", True),
+        ("66480f6e03", False),
+        ("0f1003", False),
+        ("0f1103", False),
+        ("f30f6f03", False),
+        ("f30f7f03", False),
+        ("f20ff003", False),
+        ("f20f5803", False),
+        ("f30f5803", False),
+        ("0f5a03", False),
+        ("660f3a600301", False),
+        ("660f3a630301", False),
+        ("0fef03", False),
+        ("f20f1203", False),
+        ("f30f1203", True),
+        ("660f383003", False),
+        ("f30fe603", False),
         ("660fe603", True),
     ],
-)  # fmt: skip
+)
 def test_alignment(code: str, aligned_only: bool) -> None:
     data = int(LAYOUT["data"])
     assert run(code, rbx=data + 0x40) is None

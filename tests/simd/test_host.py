@@ -12,16 +12,63 @@ from tests.simd.native import AVAILABLE, WHY_NOT, Native, State, features
 from x86emu.isa.table import Row, load_rows
 
 SINGLES = [
-    0, 1, 2, 0x400000, 0x7FFFFF, 0x800000, 0x800001, 0x1000000, 0x3F000000, 0x3F800000, 0x3F800001, 0x3FC00000,
-    0x40200000, 0x4B000000, 0x4B800001, 0x4EFFFFFF, 0x4F000000, 0x5EFFFFFF, 0x5F000000, 0x7F7FFFFF, 0x7F800000, 0x7F800001,
-    0x7FA00000, 0x7FC00000, 0x7FC12345,
-]  # fmt: skip
+    0,
+    1,
+    2,
+    0x400000,
+    0x7FFFFF,
+    0x800000,
+    0x800001,
+    0x1000000,
+    0x3F000000,
+    0x3F800000,
+    0x3F800001,
+    0x3FC00000,
+    0x40200000,
+    0x4B000000,
+    0x4B800001,
+    0x4EFFFFFF,
+    0x4F000000,
+    0x5EFFFFFF,
+    0x5F000000,
+    0x7F7FFFFF,
+    0x7F800000,
+    0x7F800001,
+    0x7FA00000,
+    0x7FC00000,
+    0x7FC12345,
+]
 DOUBLES = [
-    0, 1, 2, (1 << 52) - 1, 1 << 52, (1 << 52) + 1, 2 << 52, 0x3690 << 48, 0x380FFFFFFFFFFFFF, 0x3810 << 48,
-    0x3FE << 52, 0x3FF << 52, (0x3FF << 52) + 1, 0x3FF8 << 48, 0x4004 << 48, 0x41DFFFFFFFC00000, 0x41DFFFFFFFE00000, 0x41E << 52,
-    0x433 << 52, 0x43DFFFFFFFFFFFFF, 0x43E << 52, 0x47EFFFFFE0000000, 0x47EFFFFFF0000000, 0x7FEFFFFFFFFFFFFF,
-    0x7FF << 52, (0x7FF << 52) + 1, 0x7FF4 << 48, 0x7FF8 << 48, 0x7FF8123456789ABC,
-]  # fmt: skip
+    0,
+    1,
+    2,
+    (1 << 52) - 1,
+    1 << 52,
+    (1 << 52) + 1,
+    2 << 52,
+    0x3690 << 48,
+    0x380FFFFFFFFFFFFF,
+    0x3810 << 48,
+    0x3FE << 52,
+    0x3FF << 52,
+    (0x3FF << 52) + 1,
+    0x3FF8 << 48,
+    0x4004 << 48,
+    0x41DFFFFFFFC00000,
+    0x41DFFFFFFFE00000,
+    0x41E << 52,
+    0x433 << 52,
+    0x43DFFFFFFFFFFFFF,
+    0x43E << 52,
+    0x47EFFFFFE0000000,
+    0x47EFFFFFF0000000,
+    0x7FEFFFFFFFFFFFFF,
+    0x7FF << 52,
+    (0x7FF << 52) + 1,
+    0x7FF4 << 48,
+    0x7FF8 << 48,
+    0x7FF8123456789ABC,
+]
 APPROXIMATE = {"RCPPS", "RCPSS", "RSQRTPS", "RSQRTSS"}
 CPUINFO = {"sse3": "pni", "sha": "sha_ni"}
 PREFIXES = {"NP": b"", "66": b"\x66", "F3": b"\xf3", "F2": b"\xf2"}
@@ -77,9 +124,13 @@ def emulate(code: bytes, before: State) -> State:
     assert machine().vector is None, f"unexpected fault {cpu.last_fault}"
     st = cpu.fpu()["st"]
     return State(
-        [cpu.xmm(n) for n in range(4)], [st[n][0] for n in range(4)], [cpu.rax, cpu.rcx, cpu.rdx], cpu.mxcsr,
-        before.memory, cpu.rflags,
-    )  # fmt: skip
+        [cpu.xmm(n) for n in range(4)],
+        [st[n][0] for n in range(4)],
+        [cpu.rax, cpu.rcx, cpu.rdx],
+        cpu.mxcsr,
+        before.memory,
+        cpu.rflags,
+    )
 
 
 @pytest.mark.skipif(not AVAILABLE, reason=WHY_NOT)
@@ -100,9 +151,12 @@ def test_register_form(row: Row) -> None:
             for k in range(12):
                 mxcsr = 0x1F80 | (k & 3) << 13 | rng.choice([0, 0, 0x40]) | rng.choice([0, 0, 0x8000])
                 before = State(
-                    [number(rng, 128) for _ in range(4)], [number(rng, 64) for _ in range(4)],
-                    [integer(rng) for _ in range(3)], mxcsr | rng.choice([0, 0x20, rng.getrandbits(6)]), flags=0x202,
-                )  # fmt: skip
+                    [number(rng, 128) for _ in range(4)],
+                    [number(rng, 64) for _ in range(4)],
+                    [integer(rng) for _ in range(3)],
+                    mxcsr | rng.choice([0, 0x20, rng.getrandbits(6)]),
+                    flags=0x202,
+                )
                 expected, got = run(before), emulate(code, before)
                 expected.flags &= 0x8D5
                 got.flags &= 0x8D5
