@@ -69,15 +69,42 @@ def elementwise() -> list[Elementwise]:
         Elementwise("PMULLD", "uint32_t", "a * b", mmx=False),
         Elementwise("PMULUDQ", "uint64_t", "(a & 0xFFFFFFFFU) * (b & 0xFFFFFFFFU)"),
         Elementwise("PMULDQ", "int64_t", "<int64_t><int32_t>a * <int32_t>b", mmx=False),
-        Elementwise("PAND", "uint64_t", "a & b"),
-        Elementwise("PANDN", "uint64_t", "~a & b"),
-        Elementwise("POR", "uint64_t", "a | b"),
-        Elementwise("PXOR", "uint64_t", "a ^ b"),
+        Elementwise("PAND", "uint32_t", "a & b"),
+        Elementwise("PANDN", "uint32_t", "~a & b"),
+        Elementwise("POR", "uint32_t", "a | b"),
+        Elementwise("PXOR", "uint32_t", "a ^ b"),
     ]
     for kind in ("PS", "PD"):
         for name, expression in (("AND", "a & b"), ("ANDN", "~a & b"), ("OR", "a | b"), ("XOR", "a ^ b")):
-            rows.append(Elementwise(name + kind, "uint64_t", expression, mmx=False))
+            rows.append(Elementwise(name + kind, "uint32_t", expression, mmx=False))
     return rows
+
+
+LOOP = """
+cdef inline void {name}({kind}* d, {kind}* s, int n) noexcept nogil:
+    cdef {kind} r[{count}]
+    cdef {kind} a, b
+    cdef int k
+    for k in range(n):
+        a = d[k]
+        b = s[k]
+        r[k] = <{kind}>({expression})
+    memcpy(d, r, n * {size})
+"""
+# Two elements are not looped over: gcc takes such a loop apart before it could make a vector of it.
+PAIRWISE = """
+cdef inline {kind} {name}_element({kind} a, {kind} b) noexcept nogil:
+    return <{kind}>({expression})
+
+cdef inline void {name}({kind}* d, {kind}* s, int n) noexcept nogil:
+    cdef {kind} r[2]
+    r[0] = {name}_element(d[0], s[0])
+    if n == 1:
+        d[0] = r[0]
+    else:
+        r[1] = {name}_element(d[1], s[1])
+        memcpy(d, r, 16)
+"""
 
 
 def elementwise_text() -> str:
@@ -86,17 +113,11 @@ def elementwise_text() -> str:
     for row in elementwise():
         name = row.mnemonic.lower()
         bits = int("".join(ch for ch in row.operand if ch.isdigit()))
-        out.append(f"""
-cdef inline void {name}({row.operand}* d, {row.operand}* s, int n) noexcept nogil:
-    cdef {row.operand} r[{128 // bits}]
-    cdef {row.operand} a, b
-    cdef int k
-    for k in range(n):
-        a = d[k]
-        b = s[k]
-        r[k] = <{row.operand}>({row.expression})
-    memcpy(d, r, n * {bits // 8})
-""")
+        out.append(
+            (PAIRWISE if bits == 64 else LOOP).format(
+                name=name, kind=row.operand, expression=row.expression, count=128 // bits, size=bits // 8
+            )
+        )
         call = f"{name}(<{row.operand}*>{{d}}, <{row.operand}*>{{s}}, {{bytes}} // {bits // 8})"
         out.append(pair_handlers(row.mnemonic, call, row.mmx, row.xmm))
     return "".join(out)
@@ -210,6 +231,38 @@ def shift_text() -> str:
     return "".join(out)
 
 
+# What a load does with the rest of the register: see LOAD_ in simd_move.pyx.
+LOADED = {
+    "LOAD_ZERO": "set_pair(c, i.dst, v, 0)",
+    "LOAD_TWICE": "set_pair(c, i.dst, v, v)",
+    "LOAD_LOW": "set_pair(c, i.dst, v, c.vec[i.dst].q[1])",
+    "LOAD_HIGH": "set_pair(c, i.dst, c.vec[i.dst].q[0], v)",
+}
+SCALAR_LOADS = {
+    "MOVSS_V_Md": (32, "LOAD_ZERO"),
+    "MOVD_V_Md": (32, "LOAD_ZERO"),
+    "MOVSD_V_Mq": (64, "LOAD_ZERO"),
+    "MOVQ_V_Mq": (64, "LOAD_ZERO"),
+    "MOVD_V_Mq": (64, "LOAD_ZERO"),
+    "MOVDDUP_V_Mq": (64, "LOAD_TWICE"),
+    "MOVLPS_V_Mq": (64, "LOAD_LOW"),
+    "MOVLPD_V_Mq": (64, "LOAD_LOW"),
+    "MOVHPS_V_Mq": (64, "LOAD_HIGH"),
+    "MOVHPD_V_Mq": (64, "LOAD_HIGH"),
+}
+SCALAR_STORES = {
+    "MOVSS_Md_V": (32, 0),
+    "MOVD_Md_V": (32, 0),
+    "MOVNTSS_Md_V": (32, 0),
+    "MOVSD_Mq_V": (64, 0),
+    "MOVQ_Mq_V": (64, 0),
+    "MOVD_Mq_V": (64, 0),
+    "MOVNTSD_Mq_V": (64, 0),
+    "MOVLPS_Mq_V": (64, 0),
+    "MOVLPD_Mq_V": (64, 0),
+    "MOVHPS_Mq_V": (64, 1),
+    "MOVHPD_Mq_V": (64, 1),
+}
 STORES = "MOVUPS MOVUPD MOVDQU"
 ALIGNED = "MOVAPS MOVAPD MOVDQA"
 
@@ -226,50 +279,38 @@ cdef void {name}_V_V(Cpu* c, Insn* i) noexcept nogil:
     move_register(c, i)
     chain(c, i)
 """)
-    for form, function, names in (("V_Mx", "load_vector", loads), ("Mx_V", "store_vector", stores)):
-        for name, aligned in names:
-            out.append(f"""
-cdef void {name}_{form}(Cpu* c, Insn* i) noexcept nogil:
-    if not {function}(c, i, {int(aligned)}):
-        return
-    chain(c, i)
-""")
-    loads_of = {
-        "MOVSS_V_Md": ("uint32_t", "0"), "MOVD_V_Md": ("uint32_t", "0"), "MOVSD_V_Mq": ("uint64_t", "0"),
-        "MOVQ_V_Mq": ("uint64_t", "0"), "MOVD_V_Mq": ("uint64_t", "0"), "MOVDDUP_V_Mq": ("uint64_t", "v"),
-        "MOVLPS_V_Mq": ("uint64_t", "c.vec[i.dst].q[1]"), "MOVLPD_V_Mq": ("uint64_t", "c.vec[i.dst].q[1]"),
-    }  # fmt: skip
-    for name, (kind, upper) in loads_of.items():
+    handlers = [(f"{name}_V_Mx", "load_vector", "i.dst", aligned) for name, aligned in loads]
+    handlers += [(f"{name}_Mx_V", "store_vector", "i.dst", aligned) for name, aligned in stores]
+    # the records around an instruction that has a memory operand but only a register form
+    handlers += [("LOADV_x", "load_vector", "16", True), ("LOADV_xu", "load_vector", "16", False)]
+    handlers += [("STOREV_x", "store_vector", "16", True), ("STOREV_xu", "store_vector", "16", False)]
+    for name, function, register, aligned in handlers:
         out.append(f"""
 cdef void {name}(Cpu* c, Insn* i) noexcept nogil:
-    cdef {kind} v
-    if not ld(c, i, ea_of(c, i), &v):
-        return
-    c.vec[i.dst].q[0] = v
-    c.vec[i.dst].q[1] = {upper}
-    chain(c, i)
+    if likely({function}(c, i, {register}, {int(aligned)})):
+        chain(c, i)
+    else:
+        {function}_slowly(c, i, {register}, {int(aligned)})
 """)
-    for name in ("MOVHPS", "MOVHPD"):
-        out.append(f"""
-cdef void {name}_V_Mq(Cpu* c, Insn* i) noexcept nogil:
-    cdef uint64_t v
-    if not ld(c, i, ea_of(c, i), &v):
-        return
-    c.vec[i.dst].q[1] = v
-    chain(c, i)
-""")
-    stores_of = {
-        "MOVSS_Md_V": ("uint32_t", 0), "MOVD_Md_V": ("uint32_t", 0), "MOVNTSS_Md_V": ("uint32_t", 0),
-        "MOVSD_Mq_V": ("uint64_t", 0), "MOVQ_Mq_V": ("uint64_t", 0), "MOVD_Mq_V": ("uint64_t", 0),
-        "MOVNTSD_Mq_V": ("uint64_t", 0), "MOVLPS_Mq_V": ("uint64_t", 0), "MOVLPD_Mq_V": ("uint64_t", 0),
-        "MOVHPS_Mq_V": ("uint64_t", 1), "MOVHPD_Mq_V": ("uint64_t", 1),
-    }  # fmt: skip
-    for name, (kind, word) in stores_of.items():
+    for name, (bits, upper) in SCALAR_LOADS.items():
+        out.append(
+            f"""
+cdef void {name}(Cpu* c, Insn* i) noexcept nogil:
+    cdef uint{bits}_t v
+    if likely(load_{bits}(c, i, &v)):
+        {{body}}
+        chain(c, i)
+    else:
+        load_slowly(c, i, {bits // 8}, {upper})
+""".replace("{body}", LOADED[upper])
+        )
+    for name, (bits, word) in SCALAR_STORES.items():
         out.append(f"""
 cdef void {name}(Cpu* c, Insn* i) noexcept nogil:
-    if not st(c, i, ea_of(c, i), <{kind}>c.vec[i.dst].q[{word}]):
-        return
-    chain(c, i)
+    if likely(store_{bits}(c, i, <uint{bits}_t>c.vec[i.dst].q[{word}])):
+        chain(c, i)
+    else:
+        store_slowly(c, i, {bits // 8}, {word})
 """)
     return "".join(out)
 
@@ -290,12 +331,22 @@ FLOAT_OPERATIONS = {
 def float_text() -> str:
     """ADD SUB MUL DIV MIN MAX SQRT on PS, PD, SS, SD: the host's arithmetic where provably the same, else softfloat.
 
-    u, v, w are the bit patterns of the operands a, b and of the result."""
+    u, v, w are the bit patterns of the operands a, b and of the result. Four singles are looked at together, in vector
+    code; fewer elements one by one."""
     out = []
     for name, (result, doubt, rounds) in FLOAT_OPERATIONS.items():
         for kind, (real, bits, n) in FLOAT_KINDS.items():
             word = f"uint{bits}_t"
             guard = "    if not host_rounds(mxcsr):\n        return False\n" if rounds else ""
+            look = f"""        u = d[{{k}}]
+        v = s[{{k}}]
+        w = r[{{k}}]
+        doubtful |= {doubt}
+"""
+            if n == 4:
+                looks = "    for k in range(4):\n" + look.format(k="k")
+            else:
+                looks = "".join(look.format(k=k).replace("        ", "    ") for k in range(n))
             out.append(f"""
 cdef inline bint fast_{name.lower()}{kind.lower()}({word}* d, {word}* s, uint32_t mxcsr) noexcept nogil:
     cdef {word} r[{n}]
@@ -306,12 +357,7 @@ cdef inline bint fast_{name.lower()}{kind.lower()}({word}* d, {word}* s, uint32_
         a = (<{real}*>d)[k]
         b = (<{real}*>s)[k]
         (<{real}*>r)[k] = {result}
-    for k in range({n}):
-        u = d[k]
-        v = s[k]
-        w = r[k]
-        doubtful |= {doubt}
-    if unlikely(doubtful != 0):
+{looks}    if unlikely(doubtful != 0):
         return False
     memcpy(d, r, {n * bits // 8})
     return True

@@ -44,34 +44,6 @@ cdef void ABSOLUTE(Cpu* c, Insn* i) noexcept nogil:
     c.r[REG_LINEAR] = <uint64_t>i.imm
     chain(c, i)
 
-cdef void LOADV_x(Cpu* c, Insn* i) noexcept nogil:
-    cdef uint64_t ea = ea_of(c, i)
-    if unlikely(ea & 15):
-        fault_code(c, i, V_GP, 0)
-        return
-    if not load_bytes(c, i, ea, &c.vec[16], 16):
-        return
-    chain(c, i)
-
-cdef void LOADV_xu(Cpu* c, Insn* i) noexcept nogil:
-    if not load_bytes(c, i, ea_of(c, i), &c.vec[16], 16):
-        return
-    chain(c, i)
-
-cdef void STOREV_x(Cpu* c, Insn* i) noexcept nogil:
-    cdef uint64_t ea = ea_of(c, i)
-    if unlikely(ea & 15):
-        fault_code(c, i, V_GP, 0)
-        return
-    if not store_bytes(c, i, ea, &c.vec[16], 16):
-        return
-    chain(c, i)
-
-cdef void STOREV_xu(Cpu* c, Insn* i) noexcept nogil:
-    if not store_bytes(c, i, ea_of(c, i), &c.vec[16], 16):
-        return
-    chain(c, i)
-
 cdef void RAISE_UD(Cpu* c, Insn* i) noexcept nogil:
     """No such instruction, or not on this model or in this mode (SDM 3A 6.15, interrupt 6)."""
     fault(c, i, V_UD)

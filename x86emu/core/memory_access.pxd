@@ -1,6 +1,7 @@
 # cython: language_level=3
 # Loads and stores of the guest's data through the software TLB (SDM 3A, chapters 4 and 11).
 # A hit is one compare and one add.  A page crossing, MMIO, a page with decoded code, a watchpoint, a fault: the slow way.
+from libc.string cimport memcpy
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
 from x86emu.core.state cimport *
 from x86emu.core.mmu cimport slow_load, slow_store, slow_rmw, slow_bytes, slow_probe
@@ -39,20 +40,14 @@ cdef inline bint ld_rmw(Cpu* c, Insn* i, uint64_t ea, uint_t* v) noexcept nogil:
 # with all faults taken before the first byte is changed; slow_probe(c, i, ea, n, write) only checks.
 cdef inline bint load_bytes(Cpu* c, Insn* i, uint64_t ea, void* to, uint32_t n) noexcept nogil:
     cdef TlbEntry* t = &c.tlb_read[(ea >> PAGE_SHIFT) & TLB_MASK]
-    cdef uint64_t* s
     if likely(n == 16 and t.tag == (((ea + 15) & 0xFFFFFFFFFFFFF000ULL) | c.tlb_key)):
-        s = <uint64_t*>(t.addend + ea)
-        (<uint64_t*>to)[0] = s[0]
-        (<uint64_t*>to)[1] = s[1]
+        memcpy(to, <void*>(t.addend + ea), 16)       # one 16-byte move: two halves would not forward to a vector load
         return True
     return slow_bytes(c, i, ea, <uint8_t*>to, n, 0)
 
 cdef inline bint store_bytes(Cpu* c, Insn* i, uint64_t ea, const void* source, uint32_t n) noexcept nogil:
     cdef TlbEntry* t = &c.tlb_write[(ea >> PAGE_SHIFT) & TLB_MASK]
-    cdef uint64_t* d
     if likely(n == 16 and t.tag == (((ea + 15) & 0xFFFFFFFFFFFFF000ULL) | c.tlb_key)):
-        d = <uint64_t*>(t.addend + ea)
-        d[0] = (<const uint64_t*>source)[0]
-        d[1] = (<const uint64_t*>source)[1]
+        memcpy(<void*>(t.addend + ea), source, 16)
         return True
     return slow_bytes(c, i, ea, <uint8_t*>source, n, 1)

@@ -14,7 +14,7 @@ cdef enum:
     STATUS_TOP = 0x3800
 
 cdef inline void* xmm(Cpu* c, uint8_t n) noexcept nogil:
-    return <void*>&c.vec[n].q[0]
+    return <void*>&c.vec[n]
 
 cdef inline void* mm(Cpu* c, uint8_t n) noexcept nogil:
     return <void*>&c.fpu.st[n].mantissa

@@ -41,14 +41,14 @@ cdef inline bits_t unusual(bits_t w) noexcept nogil:
     return <bits_t>(<bits_t>((w << 1) - 2 * unit(w)) >= <bits_t>(0 - 3 * unit(w)))
 
 cdef inline bits_t unusual_sum(bits_t w) noexcept nogil:
-    """A sum that is zero is exact."""
+    """A sum that is zero is exact. (No `and`, `or`: branches would keep the compiler from vector code.)"""
     return unusual(w) & <bits_t>(<bits_t>(w << 1) != 0)
 
 cdef inline bits_t unusual_product(bits_t w, bits_t u, bits_t v) noexcept nogil:
-    return unusual(w) & <bits_t>((<bits_t>(u << 1) != 0 and <bits_t>(v << 1) != 0) or <bits_t>(w << 1) != 0)
+    return unusual(w) & ((<bits_t>(<bits_t>(u << 1) != 0) & <bits_t>(<bits_t>(v << 1) != 0)) | <bits_t>(<bits_t>(w << 1) != 0))
 
 cdef inline bits_t unusual_quotient(bits_t w, bits_t u) noexcept nogil:
-    return unusual(w) & <bits_t>(<bits_t>(u << 1) != 0 or <bits_t>(w << 1) != 0)
+    return unusual(w) & (<bits_t>(<bits_t>(u << 1) != 0) | <bits_t>(<bits_t>(w << 1) != 0))
 
 cdef inline bits_t not_positive(bits_t v) noexcept nogil:
     """Neither a positive normal number nor +0."""

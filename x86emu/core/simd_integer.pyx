@@ -18,7 +18,8 @@ cdef inline int16_t saturate_word(int32_t v) noexcept nogil:
 
 # PHADD and PHSUB: pairs of the destination give the low half of the result, pairs of the source the high half.
 cdef inline void horizontal_add(word_t* d, word_t* s, int n) noexcept nogil:
-    cdef word_t r[8]
+    cdef uint64_t room[2]             # 16 bytes whatever the element
+    cdef word_t* r = <word_t*>room
     cdef int k
     for k in range(n // 2):
         r[k] = <word_t>(d[2 * k] + d[2 * k + 1])
@@ -26,7 +27,8 @@ cdef inline void horizontal_add(word_t* d, word_t* s, int n) noexcept nogil:
     memcpy(d, r, n * sizeof(word_t))
 
 cdef inline void horizontal_subtract(word_t* d, word_t* s, int n) noexcept nogil:
-    cdef word_t r[8]
+    cdef uint64_t room[2]             # 16 bytes whatever the element
+    cdef word_t* r = <word_t*>room
     cdef int k
     for k in range(n // 2):
         r[k] = <word_t>(d[2 * k] - d[2 * k + 1])

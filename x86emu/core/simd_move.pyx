@@ -4,29 +4,116 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int8_t, int16_t, int32_t, int64_t
 from libc.string cimport memcpy
 from x86emu.core.state cimport *
-from x86emu.core.memory_access cimport ld, st, load_bytes, store_bytes
-from x86emu.core.mmu cimport slow_probe
+from x86emu.core.memory_access cimport st
+from x86emu.core.mmu cimport slow_bytes, slow_load, slow_probe, slow_store
 from x86emu.core.simd cimport *
 
+cdef enum LoadKind:            # what becomes of the rest of the register
+    LOAD_ZERO = 0              # cleared
+    LOAD_TWICE = 1             # the same once more
+    LOAD_LOW = 2               # the upper half stays
+    LOAD_HIGH = 3              # to the upper half; the lower one stays
+
 cdef inline void move_register(Cpu* c, Insn* i) noexcept nogil:
-    cdef uint64_t low = c.vec[i.src].q[0]
-    cdef uint64_t high = c.vec[i.src].q[1]
-    c.vec[i.dst].q[0] = low
-    c.vec[i.dst].q[1] = high
+    memcpy(xmm(c, i.dst), xmm(c, i.src), 16)
 
-cdef inline bint load_vector(Cpu* c, Insn* i, bint aligned) noexcept nogil:
-    cdef uint64_t ea = ea_of(c, i)
-    if aligned and unlikely(ea & 15):
-        fault_code(c, i, V_GP, 0)
-        return False
-    return load_bytes(c, i, ea, &c.vec[i.dst].q[0], 16)
+cdef inline void set_pair(Cpu* c, uint8_t n, uint64_t low, uint64_t high) noexcept nogil:
+    c.vec[n].q[0] = low
+    c.vec[n].q[1] = high
 
-cdef inline bint store_vector(Cpu* c, Insn* i, bint aligned) noexcept nogil:
+# The fast way: a TLB hit, no call, so that the handler needs no stack frame. False: nothing happened.
+cdef inline TlbEntry* read_entry(Cpu* c, uint64_t ea, uint32_t n) noexcept nogil:
+    cdef TlbEntry* t = &c.tlb_read[(ea >> PAGE_SHIFT) & TLB_MASK]
+    return t if t.tag == (((ea + (n - 1)) & 0xFFFFFFFFFFFFF000ULL) | c.tlb_key) else NULL
+
+cdef inline TlbEntry* write_entry(Cpu* c, uint64_t ea, uint32_t n) noexcept nogil:
+    cdef TlbEntry* t = &c.tlb_write[(ea >> PAGE_SHIFT) & TLB_MASK]
+    return t if t.tag == (((ea + (n - 1)) & 0xFFFFFFFFFFFFF000ULL) | c.tlb_key) else NULL
+
+cdef inline bint load_vector(Cpu* c, Insn* i, uint8_t n, bint aligned) noexcept nogil:
     cdef uint64_t ea = ea_of(c, i)
-    if aligned and unlikely(ea & 15):
-        fault_code(c, i, V_GP, 0)
+    cdef TlbEntry* t = read_entry(c, ea, 16)
+    if unlikely(t == NULL or (aligned and ea & 15)):
         return False
-    return store_bytes(c, i, ea, &c.vec[i.dst].q[0], 16)
+    memcpy(xmm(c, n), <void*>(t.addend + ea), 16)
+    return True
+
+cdef inline bint store_vector(Cpu* c, Insn* i, uint8_t n, bint aligned) noexcept nogil:
+    cdef uint64_t ea = ea_of(c, i)
+    cdef TlbEntry* t = write_entry(c, ea, 16)
+    if unlikely(t == NULL or (aligned and ea & 15)):
+        return False
+    memcpy(<void*>(t.addend + ea), xmm(c, n), 16)
+    return True
+
+cdef inline bint load_32(Cpu* c, Insn* i, uint32_t* v) noexcept nogil:
+    cdef uint64_t ea = ea_of(c, i)
+    cdef TlbEntry* t = read_entry(c, ea, 4)
+    if unlikely(t == NULL):
+        return False
+    v[0] = (<uint32_t*>(t.addend + ea))[0]
+    return True
+
+cdef inline bint load_64(Cpu* c, Insn* i, uint64_t* v) noexcept nogil:
+    cdef uint64_t ea = ea_of(c, i)
+    cdef TlbEntry* t = read_entry(c, ea, 8)
+    if unlikely(t == NULL):
+        return False
+    v[0] = (<uint64_t*>(t.addend + ea))[0]
+    return True
+
+cdef inline bint store_32(Cpu* c, Insn* i, uint32_t v) noexcept nogil:
+    cdef uint64_t ea = ea_of(c, i)
+    cdef TlbEntry* t = write_entry(c, ea, 4)
+    if unlikely(t == NULL):
+        return False
+    (<uint32_t*>(t.addend + ea))[0] = v
+    return True
+
+cdef inline bint store_64(Cpu* c, Insn* i, uint64_t v) noexcept nogil:
+    cdef uint64_t ea = ea_of(c, i)
+    cdef TlbEntry* t = write_entry(c, ea, 8)
+    if unlikely(t == NULL):
+        return False
+    (<uint64_t*>(t.addend + ea))[0] = v
+    return True
+
+# The slow way, and the rest of the handler: TLB misses, page crossings, MMIO, faults.
+cdef void load_vector_slowly(Cpu* c, Insn* i, uint8_t n, bint aligned) noexcept nogil:
+    cdef uint64_t ea = ea_of(c, i)
+    if aligned and ea & 15:
+        fault_code(c, i, V_GP, 0)
+        return
+    if slow_bytes(c, i, ea, <uint8_t*>xmm(c, n), 16, 0):
+        chain(c, i)
+
+cdef void store_vector_slowly(Cpu* c, Insn* i, uint8_t n, bint aligned) noexcept nogil:
+    cdef uint64_t ea = ea_of(c, i)
+    if aligned and ea & 15:
+        fault_code(c, i, V_GP, 0)
+        return
+    if slow_bytes(c, i, ea, <uint8_t*>xmm(c, n), 16, 1):
+        chain(c, i)
+
+cdef void load_slowly(Cpu* c, Insn* i, uint32_t size, int kind) noexcept nogil:
+    cdef uint64_t v
+    if not slow_load(c, i, ea_of(c, i), size):
+        return
+    v = c.mtmp if size == 8 else <uint32_t>c.mtmp
+    if kind == LOAD_ZERO:
+        set_pair(c, i.dst, v, 0)
+    elif kind == LOAD_TWICE:
+        set_pair(c, i.dst, v, v)
+    elif kind == LOAD_LOW:
+        c.vec[i.dst].q[0] = v
+    else:
+        c.vec[i.dst].q[1] = v
+    chain(c, i)
+
+cdef void store_slowly(Cpu* c, Insn* i, uint32_t size, int word) noexcept nogil:
+    cdef uint64_t v = c.vec[i.dst].q[word]
+    if slow_store(c, i, ea_of(c, i), v if size == 8 else <uint32_t>v, size):
+        chain(c, i)
 
 include "simd_moves.pxi"
 
@@ -87,13 +174,6 @@ cdef void MOVD_Rd_V(Cpu* c, Insn* i) noexcept nogil:
 cdef void MOVD_Rq_V(Cpu* c, Insn* i) noexcept nogil:
     c.r[i.dst] = c.vec[i.src].q[0]
     chain(c, i)
-
-cdef inline uint32_t sign_mask_bytes(uint8_t* s, int n) noexcept nogil:
-    cdef uint32_t m = 0
-    cdef int k
-    for k in range(n):
-        m |= <uint32_t>(s[k] >> 7) << k
-    return m
 
 cdef inline uint64_t gather_signs(uint64_t v) noexcept nogil:
     """The top bits of eight bytes: each lands in bits 63:56, without carries between them."""

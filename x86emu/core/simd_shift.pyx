@@ -14,7 +14,8 @@ ctypedef fused lane_t:
     int32_t
 
 cdef inline void shift_left(lane_t* d, uint64_t count, int n) noexcept nogil:
-    cdef lane_t r[8]
+    cdef uint64_t room[2]             # 16 bytes whatever the element
+    cdef lane_t* r = <lane_t*>room
     cdef int k, by
     if count >= 8 * sizeof(lane_t):
         for k in range(n):
@@ -26,7 +27,8 @@ cdef inline void shift_left(lane_t* d, uint64_t count, int n) noexcept nogil:
     memcpy(d, r, n * sizeof(lane_t))
 
 cdef inline void shift_right(lane_t* d, uint64_t count, int n) noexcept nogil:
-    cdef lane_t r[8]
+    cdef uint64_t room[2]             # 16 bytes whatever the element
+    cdef lane_t* r = <lane_t*>room
     cdef int k, by
     if count >= 8 * sizeof(lane_t):
         if lane_t is int16_t or lane_t is int32_t:

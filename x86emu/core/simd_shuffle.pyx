@@ -13,7 +13,8 @@ ctypedef fused element_t:
     uint64_t
 
 cdef inline void unpack_low(element_t* d, element_t* s, int n) noexcept nogil:
-    cdef element_t r[16]
+    cdef uint64_t room[2]             # 16 bytes whatever the element
+    cdef element_t* r = <element_t*>room
     cdef int k
     for k in range(n // 2):
         r[2 * k] = d[k]
@@ -21,7 +22,8 @@ cdef inline void unpack_low(element_t* d, element_t* s, int n) noexcept nogil:
     memcpy(d, r, n * sizeof(element_t))
 
 cdef inline void unpack_high(element_t* d, element_t* s, int n) noexcept nogil:
-    cdef element_t r[16]
+    cdef uint64_t room[2]             # 16 bytes whatever the element
+    cdef element_t* r = <element_t*>room
     cdef int k
     for k in range(n // 2):
         r[2 * k] = d[n // 2 + k]
@@ -104,10 +106,12 @@ cdef inline uint64_t pick_words(uint64_t s, uint32_t order) noexcept nogil:
 cdef void PSHUFD_V_V_I(Cpu* c, Insn* i) noexcept nogil:
     cdef uint32_t* s = <uint32_t*>xmm(c, i.src)
     cdef uint32_t order = <uint8_t>i.imm
-    cdef uint64_t low = s[order & 3] | <uint64_t>s[order >> 2 & 3] << 32
-    cdef uint64_t high = s[order >> 4 & 3] | <uint64_t>s[order >> 6] << 32
-    c.vec[i.dst].q[0] = low
-    c.vec[i.dst].q[1] = high
+    cdef uint32_t r[4]
+    r[0] = s[order & 3]
+    r[1] = s[order >> 2 & 3]
+    r[2] = s[order >> 4 & 3]
+    r[3] = s[order >> 6]
+    memcpy(xmm(c, i.dst), r, 16)
     chain(c, i)
 
 cdef void PSHUFLW_V_V_I(Cpu* c, Insn* i) noexcept nogil:
@@ -124,17 +128,19 @@ cdef void SHUFPS_V_V_I(Cpu* c, Insn* i) noexcept nogil:
     cdef uint32_t* d = <uint32_t*>xmm(c, i.dst)
     cdef uint32_t* s = <uint32_t*>xmm(c, i.src)
     cdef uint32_t order = <uint8_t>i.imm
-    cdef uint64_t low = d[order & 3] | <uint64_t>d[order >> 2 & 3] << 32
-    cdef uint64_t high = s[order >> 4 & 3] | <uint64_t>s[order >> 6] << 32
-    c.vec[i.dst].q[0] = low
-    c.vec[i.dst].q[1] = high
+    cdef uint32_t r[4]
+    r[0] = d[order & 3]
+    r[1] = d[order >> 2 & 3]
+    r[2] = s[order >> 4 & 3]
+    r[3] = s[order >> 6]
+    memcpy(d, r, 16)
     chain(c, i)
 
 cdef void SHUFPD_V_V_I(Cpu* c, Insn* i) noexcept nogil:
-    cdef uint64_t low = c.vec[i.dst].q[i.imm & 1]
-    cdef uint64_t high = c.vec[i.src].q[i.imm >> 1 & 1]
-    c.vec[i.dst].q[0] = low
-    c.vec[i.dst].q[1] = high
+    cdef uint64_t r[2]
+    r[0] = c.vec[i.dst].q[i.imm & 1]
+    r[1] = c.vec[i.src].q[i.imm >> 1 & 1]
+    memcpy(xmm(c, i.dst), r, 16)
     chain(c, i)
 
 # ----- blends -----
@@ -145,7 +151,8 @@ cdef inline void blend(element_t* d, element_t* s, uint32_t mask, int n) noexcep
             d[k] = s[k]
 
 cdef inline void blend_by_sign(element_t* d, element_t* s, element_t* mask, int n) noexcept nogil:
-    cdef element_t r[16]
+    cdef uint64_t room[2]             # 16 bytes whatever the element
+    cdef element_t* r = <element_t*>room
     cdef int k
     for k in range(n):
         r[k] = s[k] if mask[k] >> (8 * sizeof(element_t) - 1) else d[k]
