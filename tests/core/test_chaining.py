@@ -1,9 +1,10 @@
-"""Handlers go on to the next record by a jump, not by a call (core/state.pxd, chain): every row that does not end a trace
-runs 30 000 times in a row on a thread whose stack is too small for as many frames.
+"""Handlers go on to the next record by a jump, not by a call (core/state.pxd, chain): every row that does not end a
+trace runs 30 000 times in a row on a thread whose stack is too small for as many frames.
 """
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -71,7 +72,11 @@ def run_all() -> None:
 
 
 def test_no_handler_leaves_a_frame_behind() -> None:
-    result = subprocess.run([sys.executable, __file__], capture_output=True, text=True, timeout=100)
+    root = str(Path(__file__).resolve().parents[2])
+    environment = {**os.environ, "PYTHONPATH": root}
+    result = subprocess.run(
+        [sys.executable, __file__], capture_output=True, text=True, timeout=100, env=environment, check=False
+    )
     lines = result.stdout.splitlines()
     assert result.returncode == 0, f"crashed at {lines[-1] if lines else result.stderr[-2000:]}\n{result.stderr[-500:]}"
     assert int(lines[-1].split()[1]) > 700
