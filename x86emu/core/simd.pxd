@@ -22,8 +22,7 @@ cdef inline void* mm(Cpu* c, uint8_t n) noexcept nogil:
 cdef inline bint mmx_ready(Cpu* c, Insn* i) noexcept nogil:
     """False: a pending x87 exception was reported (#MF, or FERR# by CR0.NE); the handler returns."""
     if unlikely(c.fpu.status & STATUS_ES):
-        pending_exception(c, i)
-        return False
+        return pending_exception(c, i)
     return True
 
 cdef inline void mmx_used(Cpu* c) noexcept nogil:
