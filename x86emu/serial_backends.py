@@ -80,10 +80,6 @@ class StdioBackend(SerialBackend):
         self._saved = termios.tcgetattr(self.input_fd)
         atexit.register(self.close)
         tty.setraw(self.input_fd)
-        # Output processing stays on, so that messages of this program keep their line ends.
-        attributes = termios.tcgetattr(self.input_fd)
-        attributes[1] |= termios.OPOST
-        termios.tcsetattr(self.input_fd, termios.TCSANOW, attributes)
 
     def write(self, data: bytes) -> None:
         _write_all(self.output_fd, data)
