@@ -94,6 +94,8 @@ cdef class ModelTables:
         for n in range(256):
             c.features[n] = self.features[n]
         c.maxphyaddr_mask = self.physical_reserved
+        c.features_pse36 = self.features[FEATURE_PSE36]
+        c.features_pdpe1gb = self.features[FEATURE_PDPE1GB]
 
 # ---------------------------------------------------------------- power-on and INIT
 
