@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import random
-from functools import cache
 
 import pytest
 
-from tests.conform_hw import LAYOUT, UserMachine
+from tests.simd.engine import emulate
 from tests.simd.native import AVAILABLE, WHY_NOT, Native, State, features
 from x86emu.isa.table import Row, load_rows
 
@@ -104,33 +103,6 @@ def integer(rng: random.Random) -> int:
     """A general register: around 0 and powers of two, or of any length."""
     near = (1 << rng.randrange(65)) + rng.randrange(-3, 4)
     return rng.choice([near, rng.getrandbits(rng.randrange(1, 65))]) & 0xFFFFFFFFFFFFFFFF
-
-
-@cache
-def machine() -> UserMachine:
-    return UserMachine(64, LAYOUT, "default,+sse4a,+sha,+aes,+pclmulqdq")
-
-
-def emulate(code: bytes, before: State) -> State:
-    """One instruction on the engine."""
-    cpu = machine().cpu
-    machine().load_code(code)
-    for n in range(4):
-        cpu.set_xmm(n, before.xmm[n])
-    cpu.set_fpu(0x37F, 0, 0, [(before.mmx[n] if n < 4 else 0, 0) for n in range(8)])
-    cpu.rax, cpu.rcx, cpu.rdx = before.gpr
-    cpu.rflags, cpu.mxcsr = before.flags, before.mxcsr
-    machine().engine.run(1)
-    assert machine().vector is None, f"unexpected fault {cpu.last_fault}"
-    st = cpu.fpu()["st"]
-    return State(
-        [cpu.xmm(n) for n in range(4)],
-        [st[n][0] for n in range(4)],
-        [cpu.rax, cpu.rcx, cpu.rdx],
-        cpu.mxcsr,
-        before.memory,
-        cpu.rflags,
-    )
 
 
 @pytest.mark.skipif(not AVAILABLE, reason=WHY_NOT)

@@ -10,6 +10,30 @@ cdef inline void begin(FloatContext* e, Cpu* c) noexcept nogil:
     e.mxcsr = c.mxcsr
     e.flags = 0
 
+# ----- the host's conversions where they give the same: see simd_float.pyx -----
+cdef inline bint plain_32(uint32_t v) noexcept nogil:
+    """Normal and finite."""
+    return <uint32_t>((v << 1) - 0x1000000U) < 0xFE000000U
+
+cdef inline bint plain_64(uint64_t v) noexcept nogil:
+    return <uint64_t>((v << 1) - 0x20000000000000ULL) < 0xFFC0000000000000ULL
+
+cdef inline bint precision_masked(Cpu* c) noexcept nogil:
+    return (c.mxcsr & MXCSR_PM) != 0
+
+# Truncation of a plain number within the integer's range raises PE or nothing.
+cdef inline bint fast_truncate(Cpu* c, uint8_t n, double v, bint plain, bint wide) noexcept nogil:
+    cdef int64_t r
+    if unlikely(not plain or not precision_masked(c)):
+        return False
+    if unlikely(not (-9.2e18 < v < 9.2e18 if wide else -2147483648.0 <= v < 2147483648.0)):
+        return False
+    r = <int64_t>v
+    if <double>r != v:
+        c.mxcsr |= MXCSR_PE
+    c.r[n] = <uint64_t>r if wide else <uint32_t>r
+    return True
+
 # ----- packed, between XMM registers -----
 cdef bint singles_to_dwords(Cpu* c, Insn* i, bint truncate) noexcept nogil:
     cdef uint32_t* s = <uint32_t*>xmm(c, i.src)
@@ -178,15 +202,30 @@ cdef bint double_to_integer(Cpu* c, Insn* i, int bits, bint truncate) noexcept n
     c.r[i.dst] = <uint64_t>r if bits == 64 else <uint32_t>r
     return True
 
+cdef void finish_to_integer(Cpu* c, Insn* i, int source, int bits) noexcept nogil:
+    """The rest of CVTTSS2SI and CVTTSD2SI, the exact way."""
+    if single_to_integer(c, i, bits, 1) if source == 32 else double_to_integer(c, i, bits, 1):
+        chain(c, i)
+
+cdef void finish_between_formats(Cpu* c, Insn* i, int source) noexcept nogil:
+    if single_to_double(c, i) if source == 32 else double_to_single(c, i):
+        chain(c, i)
+
 cdef void CVTSS2SD_V_V(Cpu* c, Insn* i) noexcept nogil:
-    if not single_to_double(c, i):
-        return
-    chain(c, i)
+    if likely(plain_32(<uint32_t>c.vec[i.src].q[0])):
+        (<double*>xmm(c, i.dst))[0] = <double>(<float*>xmm(c, i.src))[0]
+        chain(c, i)
+    else:
+        finish_between_formats(c, i, 32)
 
 cdef void CVTSD2SS_V_V(Cpu* c, Insn* i) noexcept nogil:
-    if not double_to_single(c, i):
-        return
-    chain(c, i)
+    # from just above the smallest normal single to just below the largest: neither underflow nor overflow
+    if likely((c.mxcsr & (MXCSR_RC | MXCSR_PM | MXCSR_PE)) == (MXCSR_PM | MXCSR_PE)
+              and <uint64_t>((c.vec[i.src].q[0] << 1) - (<uint64_t>(1023 - 125) << 53)) < <uint64_t>250 << 53):
+        (<float*>xmm(c, i.dst))[0] = <float>(<double*>xmm(c, i.src))[0]
+        chain(c, i)
+    else:
+        finish_between_formats(c, i, 64)
 
 cdef void CVTSI2SS_V_Rd(Cpu* c, Insn* i) noexcept nogil:
     if not integer_to_single(c, i, <int32_t>c.r[i.src]):
@@ -221,14 +260,16 @@ cdef void CVTSS2SI_Rq_V(Cpu* c, Insn* i) noexcept nogil:
     chain(c, i)
 
 cdef void CVTTSS2SI_Rd_V(Cpu* c, Insn* i) noexcept nogil:
-    if not single_to_integer(c, i, 32, 1):
-        return
-    chain(c, i)
+    if likely(fast_truncate(c, i.dst, (<float*>xmm(c, i.src))[0], plain_32(<uint32_t>c.vec[i.src].q[0]), 0)):
+        chain(c, i)
+    else:
+        finish_to_integer(c, i, 32, 32)
 
 cdef void CVTTSS2SI_Rq_V(Cpu* c, Insn* i) noexcept nogil:
-    if not single_to_integer(c, i, 64, 1):
-        return
-    chain(c, i)
+    if likely(fast_truncate(c, i.dst, (<float*>xmm(c, i.src))[0], plain_32(<uint32_t>c.vec[i.src].q[0]), 1)):
+        chain(c, i)
+    else:
+        finish_to_integer(c, i, 32, 64)
 
 cdef void CVTSD2SI_Rd_V(Cpu* c, Insn* i) noexcept nogil:
     if not double_to_integer(c, i, 32, 0):
@@ -241,14 +282,16 @@ cdef void CVTSD2SI_Rq_V(Cpu* c, Insn* i) noexcept nogil:
     chain(c, i)
 
 cdef void CVTTSD2SI_Rd_V(Cpu* c, Insn* i) noexcept nogil:
-    if not double_to_integer(c, i, 32, 1):
-        return
-    chain(c, i)
+    if likely(fast_truncate(c, i.dst, (<double*>xmm(c, i.src))[0], plain_64(c.vec[i.src].q[0]), 0)):
+        chain(c, i)
+    else:
+        finish_to_integer(c, i, 64, 32)
 
 cdef void CVTTSD2SI_Rq_V(Cpu* c, Insn* i) noexcept nogil:
-    if not double_to_integer(c, i, 64, 1):
-        return
-    chain(c, i)
+    if likely(fast_truncate(c, i.dst, (<double*>xmm(c, i.src))[0], plain_64(c.vec[i.src].q[0]), 1)):
+        chain(c, i)
+    else:
+        finish_to_integer(c, i, 64, 64)
 
 # ----- MMX registers (a memory operand, register 8, does not touch the x87 state) -----
 cdef inline bint mmx_source_ready(Cpu* c, Insn* i) noexcept nogil:
