@@ -30,7 +30,7 @@ class ExitCode(IntEnum):
     INSTRUCTION_LIMIT = 6
     GUEST_RESET = 7  # with --no-reboot
     QUIT = 8  # Ctrl-A x, or interrupted
-    HALTED = 9  # every processor halted and nothing can wake one
+    HALTED = 9  # every processor halted with interrupts off
 
 
 BOOT_EPILOGUE = """\
@@ -44,7 +44,7 @@ exit codes:
   6  --max-instructions are done
   7  the guest reset the machine, with --no-reboot
   8  quit by Ctrl-A x or interrupted
-  9  every processor halted and nothing can wake one
+  9  every processor halted with interrupts off
   2*v+1  the guest wrote v to the port of --debug-exit
 
 At a terminal, Ctrl-A x quits and Ctrl-A h lists the other keys.

@@ -67,7 +67,8 @@ if TYPE_CHECKING:
 
 IO_APIC_ID = 0
 PCI_CONFIG_PORT = 0xCF8
-ACTIVITY_SHUTDOWN = 2
+ACTIVITY_HALT, ACTIVITY_SHUTDOWN, ACTIVITY_WAIT_FOR_SIPI = 1, 2, 3
+RFLAGS_IF = 0x200
 MASK64 = (1 << 64) - 1
 TRACED = ("rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp")
 
@@ -404,6 +405,13 @@ class Machine:
         elif why == "halted":
             self.stop(StopReason.HALTED)
 
+    def halted_for_good(self) -> bool:
+        """Whether no processor runs and none can be woken: halted with interrupts masked, or waiting for a start-up."""
+        return not self.engine.awake() and all(
+            cpu.activity == ACTIVITY_WAIT_FOR_SIPI or cpu.activity == ACTIVITY_HALT and not cpu.rflags & RFLAGS_IF
+            for cpu in self.engine.cpus
+        )
+
     def _triple_fault(self) -> str:
         """Which processor shut down, where, and by which faults."""
         for cpu in self.engine.cpus:
@@ -428,7 +436,7 @@ class Machine:
 
         ``max_instructions`` of all processors together; ``until`` a text on serial port, debug console or screen;
         ``timeout`` in host seconds; ``host_clock`` keeps virtual time from running ahead of the wall clock; without
-        ``reboot``, a reset by the guest ends the run.  The guest's own state depends on none of them.
+        ``reboot``, a reset by the guest ends the run.
         """
         if self._poll_event is None:
             self.schedule_poll()

@@ -34,7 +34,7 @@ class StopReason(Enum):
     GUEST_RESET = "the guest reset the machine"
     DEBUG_EXIT = "the guest ended the run by its debug-exit port"
     QUIT = "quit"
-    HALTED = "every processor halted for good"
+    HALTED = "every processor halted with interrupts off"
 
 
 @dataclass(frozen=True)
@@ -135,6 +135,8 @@ def run(
                 machine.stop(StopReason.QUIT)
             elif watch is not None:
                 watch.look_at(machine.screen.text.encode())
+            if machine.halted_for_good():
+                machine.stop(StopReason.HALTED)
             if timeout is not None and time.monotonic() - started >= timeout:
                 machine.stop(StopReason.TIME_OUT)
             now, instructions = machine.clock.now(), machine.instructions
