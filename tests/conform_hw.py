@@ -19,11 +19,11 @@ from typing import Any
 
 import pytest
 from x86emu._core import Engine
-from x86emu.isa.models import resolve_model
 
 from x86emu.bus.clock import Clock
 from x86emu.bus.platform import CpuSignals, Wiring
 from x86emu.core.memory import PhysicalMemory
+from x86emu.isa.models import resolve_model
 
 Case = dict[str, Any]
 
@@ -37,7 +37,7 @@ PML4, PDPT, DIRECTORY, TABLES, GDT, IDT, STUBS, TSS, KERNEL_STACK = (
     0x1000, 0x2000, 0x3000, 0x4000, 0x8000, 0x9000, 0xA000, 0xB000, 0xD000,
 )  # fmt: skip
 MAX_ITERATIONS = 70000
-MODEL = "default,+adx,+sse4a,+sha,+clflushopt"
+MODEL = "default,+adx,+sse4a,+sha,+clflushopt,+xsavec"
 """What the captured processor and the core have in common; to it comes TZCNT, without the rest of BMI1."""
 
 
@@ -102,6 +102,7 @@ class UserMachine:
         for index, descriptor in descriptors.items():
             self.write(GDT + index * 8, struct.pack("<Q", descriptor))
         self.write(TSS + 4, struct.pack("<Q", KERNEL_STACK))
+        self.write(TSS + 0x66, struct.pack("<H", 0x68))  # no I/O permission bitmap
         for vector in range(256):
             offset = STUBS + vector
             gate = 0xEE if vector in (1, 3, 4) else 0x8E
@@ -109,7 +110,7 @@ class UserMachine:
         self.write(STUBS, b"\xf4" * 256)
         cpu = self.cpu
         cpu.efer = 0x100 | 0x400
-        cpu.cr4 = 0x20 | 0x200 | 0x400
+        cpu.cr4 = 0x20 | 0x200 | 0x400 | 0x40000
         cpu.cr3 = PML4
         cpu.cr0 = 0x80010033
         cpu.gdtr.base, cpu.gdtr.limit = GDT, 0x7F

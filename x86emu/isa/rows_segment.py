@@ -19,6 +19,7 @@ ROWS = """
 8C | MOV | Rv, Sw | - | wo,reg
 8C | MOV | Mw, Sw | - | wo,mem
 8E | MOV | Sw, Ew | - | wo,end
+8E /1 | MOV | Sw, Ew | - | wo,end,noaccess,handler=UD2
 C4 | LES | Gz, Mp | - | wo,mem,i64,end
 C5 | LDS | Gz, Mp | - | wo,mem,i64,end
 0F B2 | LSS | Gv, Mp | - | wo,mem,end,feature=i386
