@@ -237,6 +237,18 @@ def test_triple_fault_reports_the_chain() -> None:
     assert guest.cpu.rip == CODE
 
 
+def test_a_handler_that_faults_at_once_ends_by_the_limit() -> None:
+    guest = Guest()
+    guest.protected(3)
+    guest.put(HANDLERS + UD * 16, b"\x0f\x0b")
+    guest.interrupt_gate(UD, 0x8E, CODE0)
+    guest.put(TSS + 4, STACK0.to_bytes(4, "little"))
+    guest.entry(FREE, descriptor(0, 0xFFFFF, 0x9E, 0xC))
+    guest.interrupt_gate(UD, 0x8E, FREE)  # conforming: the stack shrinks by one frame at each fault
+    guest.code(b"\x0f\x0b")
+    assert guest.run(100) == "instructions"
+
+
 def test_bound_and_into() -> None:
     guest = Guest()
     guest.protected()

@@ -171,6 +171,8 @@ cdef int run_slice(Cpu* c, int64_t instructions, int64_t* executed) noexcept nog
     cdef uint32_t exit
     cdef bint single
     cdef int end = SLICE_DONE
+    cdef int idle_faults = 0
+    cdef int64_t fault_budget = -1
     cdef Shared* s = c.shared
     c.slice = instructions
     c.budget = instructions
@@ -182,6 +184,16 @@ cdef int run_slice(Cpu* c, int64_t instructions, int64_t* executed) noexcept nog
             c.exit = EXIT_NONE
             c.link = NULL
             if exit == EXIT_FAULT:
+                # A handler whose first instruction faults again and again retires nothing; so that virtual time goes on
+                # and a limit is met, every 16th fault without an instruction between counts as one.
+                if c.budget == fault_budget:
+                    idle_faults += 1
+                    if idle_faults == 16:
+                        c.budget -= 1
+                        idle_faults = 0
+                else:
+                    idle_faults = 0
+                fault_budget = c.budget
                 if not deliver_fault(c):
                     c.stop_reason = STOP_TRIPLE_FAULT
                     end = SLICE_STOP
