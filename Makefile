@@ -1,0 +1,54 @@
+# What a user types.  scripts/setup.sh does the set-up, tests/guests/build.sh the guests.
+#
+#   make boot       from a fresh Debian machine to a shell of a Debian kernel in this terminal (Ctrl-A x quits)
+#   make test       from a fresh Debian machine: everything that the tests need, then all of them
+#   make build      environment and extensions only
+#   make guests     the guests of tests/boot, into $(GUESTS)
+#   make test-slow  the tests that are marked slow, whole
+#   make lint       ruff and mypy --strict
+#   make clean      what was built in the checkout (the cache stays)
+
+SHELL := /bin/bash
+PYTHON ?= python3
+X86EMU_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/x86emu
+GUESTS ?= $(X86EMU_CACHE)/guests
+export PYTHON X86EMU_CACHE
+export X86EMU_GUESTS := $(GUESTS)
+JOBS ?= auto
+PYTEST := .venv/bin/python -m pytest
+
+.PHONY: boot test test-setup test-slow build guests lint clean
+
+boot:
+	@scripts/setup.sh system venv build
+	@tests/guests/build.sh "$(GUESTS)" boot
+	@firmware=$$(scripts/setup.sh firmware) && \
+	.venv/bin/x86emu boot $$firmware --kernel "$(GUESTS)/linux64.vmlinuz" --initrd "$(GUESTS)/linux64.cpio.gz" \
+	    --append "console=ttyS0,115200 gk.end=shell" $(BOOT_OPTIONS)
+
+test: test-setup
+	$(PYTEST) -n $(JOBS)
+
+test-setup:
+	@scripts/setup.sh system venv-test build
+	@tests/guests/build.sh "$(GUESTS)" linux64 linux32 multiboot firmware
+
+test-slow: test-setup
+	$(PYTEST) -n $(JOBS) -m slow --whole
+
+build:
+	@scripts/setup.sh system venv build
+
+guests:
+	@scripts/setup.sh system
+	@tests/guests/build.sh "$(GUESTS)"
+
+lint: build
+	@scripts/setup.sh venv-test
+	.venv/bin/python -m ruff check .
+	.venv/bin/python -m mypy --strict x86emu
+
+clean:
+	rm -rf build .venv x86emu/_generated *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find x86emu \( -name '*.so' -o -name '*.c' -o -name '*.html' \) -delete
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,166 @@
+#!/bin/bash
+# Builds the guests of the whole-machine tests from Debian's packages.  Nothing is installed and root is not needed:
+# packages are fetched with a private apt state and unpacked.
+#
+#   usage: build.sh OUTDIR [GUEST...]       GUEST: boot linux64 linux32 multiboot firmware (default: all)
+#
+# boot: the first two lines of linux64, all that an interactive boot by --kernel needs.
+# linux64 (Debian's unmodified cloud kernel for amd64, LZ4)
+#   linux64.vmlinuz        bzImage                       linux64.cpio.gz        busybox initramfs, see src/init
+#   linux64.vmlinux        the same as ELF (PVH entry)   linux64-disk.cpio.gz   and drivers for disk and CD-ROM
+#   linux64-ext4.img       raw disk: MBR, GRUB 2, ext4
+#   linux64-fat.img        raw disk: MBR, SYSLINUX, FAT16
+#   linux64.iso            El Torito with ISOLINUX (also isohybrid)
+#   linux64-grub.iso       El Torito with GRUB 2
+# linux32 (Debian's unmodified i386 kernels)
+#   linux32.vmlinuz        686: two-level paging         linux32-pae.vmlinuz    686-pae: PAE, NX
+#   linux32.cpio.gz  linux32-disk.cpio.gz  linux32-fat.img  linux32.iso (ISOLINUX: 686)  linux32-pae.iso (686-pae)
+# multiboot
+#   multiboot.elf          a small multiboot 1 kernel, src/multiboot.asm
+# firmware
+#   bios/                  SeaBIOS and SeaVGABIOS
+#
+# A guest is built again only when this kit has changed since; GUEST.stamp says from which state it comes.
+set -euo pipefail
+. "$(dirname "$0")/lib/common.sh"
+. "$(dirname "$0")/lib/media.sh"
+[[ $# -ge 1 && $1 != -* ]] || die "usage: $0 OUTDIR [boot] [linux64] [linux32] [multiboot] [firmware]"
+need cpio python3 gzip xz:xz-utils lz4 dpkg-deb:dpkg apt-get:apt
+STATE=$(cat "$GK_DIR"/build.sh "$GK_DIR"/lib/* "$GK_DIR"/src/* "$GK_DIR"/tools/*.py | sha256sum | cut -c1-16)
+
+DISK_MODULES="ata_piix ata_generic sd_mod sr_mod isofs vfat nls_cp437 nls_iso8859-1 nls_ascii ext4"
+FAT_DISK="gk.load=ata_piix,sd_mod,vfat,nls_cp437,nls_iso8859-1,nls_ascii gk.disk=sda1"
+CDROM="gk.load=ata_piix,sr_mod,isofs gk.disk=sr0"
+CMDLINE="console=tty0 console=ttyS0,115200"
+
+# payload DIR KERNEL INITRD  - what boot media hold: both, and a file whose hash the guest checks.
+payload() {
+    local d=$1
+    mkdir -p "$d/boot"
+    cp "$2" "$d/boot/vmlinuz"
+    cp "$3" "$d/boot/initrd"
+    python3 -c 'print("".join("%08d guest kit payload\n" % i for i in range(200000)), end="")' >"$d/gk-payload"
+    (cd "$d" && sha256sum gk-payload >gk-payload.sha256)
+}
+grub_cfg() { # ROOT EXTRA
+    cat <<CFG
+serial --unit=0 --speed=115200
+terminal_input console serial
+terminal_output console serial
+set root=$1
+echo "GK-MARK grub up"
+linux /boot/vmlinuz $CMDLINE $2
+initrd /boot/initrd
+boot
+CFG
+}
+syslinux_cfg() { # EXTRA
+    cat <<CFG
+SERIAL 0 115200
+SAY GK-MARK syslinux up
+DEFAULT gk
+PROMPT 0
+LABEL gk
+  KERNEL /boot/vmlinuz
+  INITRD /boot/initrd
+  APPEND $CMDLINE $1
+CFG
+}
+fat_disk() { # FILE KERNEL INITRD MIB
+    local d=$GK_TMP/fat-${1##*/}
+    payload "$d" "$2" "$3"
+    syslinux_cfg "$FAT_DISK" >"$d/syslinux.cfg"
+    make_fat "$GK_TMP/fs.img" "$4" "$d"
+    make_mbr_disk "$1" "$GK_TMP/fs.img" 06
+    install_syslinux_fat "$1"
+}
+isolinux_iso() { # FILE KERNEL INITRD
+    local d=$GK_TMP/iso-${1##*/}
+    payload "$d" "$2" "$3"
+    mkdir -p "$d/isolinux"
+    syslinux_cfg "$CDROM" >"$d/isolinux/isolinux.cfg"
+    make_iso_isolinux "$1" "$d"
+}
+
+build_boot() {
+    kernel_root amd64 linux-image-cloud-amd64
+    say "kernel $GK_KVER"
+    install -m644 "$GK_VMLINUZ" "$OUT/linux64.vmlinuz"
+    base_initramfs amd64 "$GK_TMP/boot64" linux64
+    make_cpio "$GK_TMP/boot64" "$OUT/linux64.cpio.gz"
+}
+build_linux64() {
+    local initrd=$OUT/linux64-disk.cpio.gz kernel=$OUT/linux64.vmlinuz d
+    guest boot
+    kernel_root amd64 linux-image-cloud-amd64
+    python3 "$GK_DIR/tools/extract_vmlinux.py" "$kernel" "$OUT/linux64.vmlinux"
+    base_initramfs amd64 "$GK_TMP/disk64" linux64-disk
+    # shellcheck disable=SC2086
+    add_modules "$GK_KROOT" "$GK_TMP/disk64" $DISK_MODULES
+    make_cpio "$GK_TMP/disk64" "$initrd"
+    say "disk with GRUB and ext4"
+    d=$GK_TMP/ext4
+    payload "$d" "$kernel" "$initrd"
+    make_ext4 "$GK_TMP/fs.img" 48 "$d"
+    make_mbr_disk "$OUT/linux64-ext4.img" "$GK_TMP/fs.img" 83
+    grub_cfg '(hd0,msdos1)' "gk.load=ata_piix,sd_mod,ext4 gk.disk=sda1" >"$GK_TMP/grub.cfg"
+    install_grub_mbr "$OUT/linux64-ext4.img" "$GK_TMP/grub.cfg"
+    say "disk with SYSLINUX and FAT"
+    fat_disk "$OUT/linux64-fat.img" "$kernel" "$initrd" 48
+    say "ISO with ISOLINUX"
+    isolinux_iso "$OUT/linux64.iso" "$kernel" "$initrd"
+    say "ISO with GRUB"
+    d=$GK_TMP/iso-grub
+    payload "$d" "$kernel" "$initrd"
+    grub_cfg '(cd)' "$CDROM" >"$GK_TMP/grub.cfg"
+    make_iso_grub "$OUT/linux64-grub.iso" "$d" "$GK_TMP/grub.cfg"
+}
+build_linux32() {
+    local flavour name kernel
+    for flavour in 686-pae 686; do
+        name=linux32; [[ $flavour == 686 ]] || name=linux32-pae
+        kernel_root i386 "linux-image-$flavour"
+        say "kernel $GK_KVER"
+        kernel=$OUT/$name.vmlinuz
+        install -m644 "$GK_VMLINUZ" "$kernel"
+        base_initramfs i386 "$GK_TMP/disk-$name" "$name-disk"
+        # shellcheck disable=SC2086
+        add_modules "$GK_KROOT" "$GK_TMP/disk-$name" $DISK_MODULES
+        make_cpio "$GK_TMP/disk-$name" "$OUT/$name-disk.cpio.gz"
+        isolinux_iso "$OUT/$name.iso" "$kernel" "$OUT/$name-disk.cpio.gz"
+    done
+    base_initramfs i386 "$GK_TMP/small32" linux32
+    make_cpio "$GK_TMP/small32" "$OUT/linux32.cpio.gz"
+    say "disk with SYSLINUX and FAT"
+    fat_disk "$OUT/linux32-fat.img" "$OUT/linux32.vmlinuz" "$OUT/linux32-disk.cpio.gz" 32
+}
+build_multiboot() {
+    use_tool nasm nasm
+    nasm -f bin -o "$OUT/multiboot.elf" "$GK_DIR/src/multiboot.asm"
+}
+build_firmware() {
+    deb_unpack amd64 "$GK_TMP/firmware" seabios
+    mkdir -p "$OUT/bios"
+    cp -L "$GK_TMP"/firmware/usr/share/seabios/*.bin "$OUT/bios/"
+}
+# guest NAME  - builds it, unless it is there already from the same state of the kit.
+guest() {
+    local name=$1 stamp=$OUT/$1.stamp
+    if [[ -e $stamp && $(<"$stamp") == "$STATE" ]]; then return; fi
+    rm -f "$stamp"
+    say "building $name"
+    "build_$name"
+    printf '%s\n' "$STATE" >"$stamp"
+}
+
+output=$1; shift
+start_output "$output" guests
+for name in "${@:-linux64 linux32 multiboot firmware}"; do
+    for one in $name; do
+        case $one in
+        boot | linux64 | linux32 | multiboot | firmware) guest "$one" ;;
+        *) die "no guest is named $one; there are boot, linux64, linux32, multiboot and firmware" ;;
+        esac
+    done
+done
+finish_output
