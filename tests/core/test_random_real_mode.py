@@ -9,8 +9,8 @@ from functools import cache
 
 import numpy as np
 import pytest
-from x86emu._core import Engine
 
+from x86emu._core import Engine
 from x86emu.bus.clock import Clock
 from x86emu.bus.platform import CpuSignals, Wiring
 from x86emu.core.memory import PhysicalMemory

@@ -1,1 +1,4 @@
-"""Build-time generators: instruction rows to decode tables, handler families to Cython text.  Their output is not committed."""
+"""Build-time generators: instruction rows to decode tables, handler families to Cython text.
+
+Their output is not committed.
+"""

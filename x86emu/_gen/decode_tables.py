@@ -149,8 +149,8 @@ class Plan:
     def pack(self) -> bytes:
         flat = [value for slot in self.slots for value in slot]
         return struct.pack(
-            "<4H10B2x", self.handler, self.handler_nf, self.before, self.after, min(self.memory_bytes, 255), self.access,
-            self.cannot_fault, 0, *flat,
+            "<4H10B2x", self.handler, self.handler_nf, self.before, self.after, min(self.memory_bytes, 255),
+            self.access, self.cannot_fault, 0, *flat,
         )  # fmt: skip
 
 
@@ -173,7 +173,8 @@ class Compiler:
 
     def plan(self, row: Row, mnemonic: str, operand_size: str, memory: bool, address_size: str) -> int:
         """The number of the plan; 0 (which decodes to #UD) where no handler fits."""
-        memory_at = next((k for k, o in enumerate(row.operands) if is_memory_operand(o) and (memory or o.letter == "O")), None)
+        in_memory = (k for k, o in enumerate(row.operands) if is_memory_operand(o) and (memory or o.letter == "O"))
+        memory_at = next(in_memory, None)
         name = handler_name(row, mnemonic, operand_size, memory, address_size)
         plan = Plan()
         synthesized = False
@@ -218,7 +219,7 @@ class Compiler:
             plan.cannot_fault = 1
         if row.has("noaccess"):
             plan.cannot_fault = 1
-        slots = []
+        slots: list[tuple[int, int]] = []
         for k, operand in enumerate(row.operands):
             if k == memory_at and not synthesized:
                 continue
@@ -342,7 +343,8 @@ def generate(handlers: set[str]) -> tuple[str, list[str]]:
                 for extension in extensions:
                     key = (row.map, opcode, extension)
                     candidates.setdefault(key, []).append((specificity(row, prefix), number))
-    starts, order = [], []
+    starts: list[int] = []
+    order: list[int] = []
     for opcode_map in range(4):
         for opcode in range(256):
             for extension in range(8):

@@ -1,4 +1,4 @@
-"""Imports every module that defines instruction handlers, so that they are registered before the decoder looks them up."""
+"""Imports every module that defines instruction handlers, so that they are registered before decoding begins."""
 
 import importlib
 

@@ -16,6 +16,9 @@ header: dd 0x1BADB002, 3, -(0x1BADB002 + 3)     ; modules page aligned, memory i
 start:  mov esp, stack_top
         mov [magic], eax
         mov [information], ebx
+        mov dx, 0x3F8 + 3               ; nobody has programmed COM1 yet: 8 bits, no parity, one stop bit
+        mov al, 3
+        out dx, al
         mov esi, text_start
         call print
         mov eax, [magic]
