@@ -343,7 +343,7 @@ def generate(handlers: set[str]) -> tuple[str, list[str]]:
                 for extension in extensions:
                     key = (row.map, opcode, extension)
                     candidates.setdefault(key, []).append((specificity(row, prefix), number))
-    starts: list[int] = []
+    starts: list[tuple[int, int]] = []
     order: list[int] = []
     for opcode_map in range(4):
         for opcode in range(256):
