@@ -289,8 +289,8 @@ class Compiler:
             "<12B3H7H", PREFIX[prefix], mask, row.modrm or 0, mod, feature_named(row.feature).number,
             2 if row.has("f64") else 1 if row.has("d64") else 0, immediates[0], immediates[1],
             int(row.attributes.get("aux", 0)) & 0xFF, 1 if row.has_modrm else 0,
-            1 if any(o.letter == "S" for o in row.operands) else 0, 1 if row.has("pops") else 0, attributes, kill, reads,
-            *plans, (row.flags_written | row.flags_undefined) & ALL_FLAGS,
+            1 if any(o.letter == "S" for o in row.operands) else 0, 1 if row.has("pops") else 0, attributes, kill,
+            reads, *plans, (row.flags_written | row.flags_undefined) & ALL_FLAGS,
         )  # fmt: skip
 
 

@@ -1,5 +1,5 @@
-"""The coprocessor error register F0h of the PIIX3 (82371SB data sheet, "Coprocessor Error Register"; Intel SDM volume 1,
-appendix D): x87 errors of a processor with CR0.NE = 0 come as IRQ 13, and software quits them by a write to port F0h.
+"""The coprocessor error register F0h of the PIIX3 (82371SB datasheet, "Coprocessor Error Register"; Intel SDM volume 1,
+appendix D): x87 errors of a processor with CR0.NE = 0 come as IRQ 13, and software ends them by writing to port F0h.
 
 FERR# raises IRQ 13.  The write drops IRQ 13 and, while FERR# is asserted, asserts IGNNE#, which goes when FERR# goes.
 """
