@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from x86emu._core import Engine
 
+from x86emu._core import Engine
 from x86emu.bus.clock import Clock
 from x86emu.bus.platform import CpuSignals, Wiring
 from x86emu.core.memory import PhysicalMemory
