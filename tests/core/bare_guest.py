@@ -8,7 +8,6 @@ unless the test puts code there), stacks ending at 7000h (ring 0), 6000h (interr
 from __future__ import annotations
 
 from x86emu._core import Engine
-
 from x86emu.bus.clock import Clock
 from x86emu.bus.platform import CpuSignals, Wiring
 from x86emu.bus.spaces import MmioSpace, PortSpace

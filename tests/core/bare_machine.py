@@ -9,7 +9,6 @@ from __future__ import annotations
 import struct
 
 from x86emu._core import Engine
-
 from x86emu.bus.clock import Clock
 from x86emu.bus.platform import CpuSignals, Wiring
 from x86emu.bus.spaces import PortSpace

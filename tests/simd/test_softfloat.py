@@ -7,9 +7,9 @@ import struct
 from fractions import Fraction
 
 import pytest
-from x86emu.core.softfloat import OPERATIONS, calculate
 
 from tests.simd.native import AVAILABLE, WHY_NOT, Native, State
+from x86emu.core.softfloat import OPERATIONS, calculate
 
 FORMATS = {32: (23, 127), 64: (52, 1023)}
 EDGES = {
