@@ -27,6 +27,10 @@ cdef enum:
     PAGE_WRITABLE = 1        # a write TLB entry may be made (permission and dirty flag)
     PAGE_USER = 2
     NEVER_KEY = 0xFFF
+    # Keys come in groups of six: user, supervisor, supervisor with AC under SMAP; then the same for write entries of
+    # pages that hold decoded code, which the inline compare never matches.
+    CODE_KEY = 3
+    KEYS_IN_GROUP = 6
     # page-fault error code (SDM 3A 4.7)
     PF_P = 1
     PF_W = 2
@@ -83,6 +87,16 @@ cdef uint64_t load_at(Cpu* c, Insn* i, uint64_t physical, uint32_t size) noexcep
     cdef uint64_t v = 0
     memcpy(&v, p, size)
     return v
+
+cdef inline uint64_t load_entry(Cpu* c, uint64_t physical, uint32_t size) noexcept nogil:
+    """A paging-structure entry: nearly always in the RAM above 1 MiB, the first of the ranges."""
+    cdef MapRange* r = &c.shared.memory.ranges[0]
+    cdef uint8_t* p
+    if likely(physical >= r.start and physical >= 0x100000 and physical + 8 <= r.end
+              and r.read_offset != 0xFFFFFFFFFFFFFFFFULL):
+        p = c.shared.memory.backing + r.read_offset + (physical - r.start)
+        return (<uint64_t*>p)[0] if size == 8 else (<uint32_t*>p)[0]
+    return load_at(c, NULL, physical, size)
 
 cdef void store_at(Cpu* c, Insn* i, uint64_t physical, uint32_t size, uint64_t value) noexcept nogil:
     """Within one page."""
@@ -157,7 +171,7 @@ cdef bint walk(Cpu* c, Insn* i, uint64_t linear, int access, bint user, bint imp
         while True:
             shift = 12 if level == 1 else 22
             address[depth] = table + ((linear >> shift) & 0x3FF) * 4
-            entry = load_at(c, NULL, address[depth], 4)
+            entry = load_entry(c, address[depth], 4)
             entries[depth] = entry
             depth += 1
             if not entry & 1:
@@ -199,7 +213,7 @@ cdef bint walk(Cpu* c, Insn* i, uint64_t linear, int access, bint user, bint imp
         while True:
             shift = 12 + 9 * (level - 1)
             address[depth] = table + ((linear >> shift) & 0x1FF) * 8
-            entry = load_at(c, NULL, address[depth], 8)
+            entry = load_entry(c, address[depth], 8)
             entries[depth] = entry
             depth += 1
             if not entry & 1:
@@ -264,10 +278,13 @@ cdef inline bint is_user(Cpu* c, int who) noexcept nogil:
         return c.cpl == 3
     return who == AS_USER
 
-cdef bint canonical(Cpu* c, uint64_t address) noexcept nogil:
+cdef inline bint is_canonical(Cpu* c, uint64_t address) noexcept nogil:
     cdef int bits = 57 if c.cr4 & CR4_LA57 else 48
     cdef int64_t top = <int64_t>address >> (bits - 1)
     return top == 0 or top == -1
+
+cdef bint canonical(Cpu* c, uint64_t address) noexcept nogil:
+    return is_canonical(c, address)
 
 cdef bint data_breakpoint(Cpu* c, uint64_t linear, uint32_t size, int access) noexcept nogil:
     """Collects the DR6 bits of data breakpoints that [linear, +size) hits (SDM 3B 18.2.4): a trap after the instruction."""
@@ -320,7 +337,7 @@ cdef bint resolve(Cpu* c, Insn* i, uint64_t linear, int access, int who, uint64_
         return True
     if access == WRITE:
         if c.shared.memory.code_mask[offset >> 12]:
-            return True
+            key += CODE_KEY
         t = &c.tlb_write[(linear >> PAGE_SHIFT) & TLB_MASK]
     else:
         t = &c.tlb_read[(linear >> PAGE_SHIFT) & TLB_MASK]
@@ -331,7 +348,7 @@ cdef bint resolve(Cpu* c, Insn* i, uint64_t linear, int access, int who, uint64_
 cdef bint check_linear(Cpu* c, Insn* i, uint64_t ea, uint32_t size) noexcept nogil:
     """Canonical form (#SS(0) for stack references, #GP(0) otherwise) and, where it is on, alignment (#AC(0))."""
     if c.efer & EFER_LMA and (c.mode & MODE_CODE) == MODE_CODE64:
-        if not canonical(c, ea) or not canonical(c, ea + size - 1):
+        if not is_canonical(c, ea) or not is_canonical(c, ea + size - 1):
             fault_code(c, i, V_SS if i != NULL and i.seg == SS else V_GP, 0)
             return False
     return True
@@ -359,11 +376,35 @@ cdef inline uint64_t system_linear(Cpu* c, uint64_t linear) noexcept nogil:
     """Descriptor tables and the TSS have 64-bit addresses in all of IA-32e mode."""
     return linear if c.efer & EFER_LMA else linear & 0xFFFFFFFFULL
 
+cdef inline uint64_t load_host(uint8_t* p, uint32_t size) noexcept nogil:
+    cdef uint64_t v = 0
+    if size == 8:
+        return (<uint64_t*>p)[0]
+    if size == 4:
+        return (<uint32_t*>p)[0]
+    if size == 2:
+        return (<uint16_t*>p)[0]
+    if size == 1:
+        return p[0]
+    memcpy(&v, p, size)
+    return v
+
+cdef inline uint64_t key_of(Cpu* c, int who) noexcept nogil:
+    if who == AS_CPL:
+        return c.real_key
+    return c.key_user if who == AS_USER else c.key_super
+
 cdef bint load_who(Cpu* c, Insn* i, uint64_t ea, uint32_t size, uint64_t* value, int who, int access) noexcept nogil:
     """Loads size (1 to 8) bytes; access WRITE asks for write permission as well (read-modify-write)."""
     cdef uint64_t physical, second
     cdef uint32_t first
     cdef uint64_t low
+    cdef TlbEntry* t = (&c.tlb_write[(ea >> PAGE_SHIFT) & TLB_MASK] if access == WRITE
+                        else &c.tlb_read[(ea >> PAGE_SHIFT) & TLB_MASK])
+    cdef uint64_t page = (ea + size - 1) & 0xFFFFFFFFFFFFF000ULL
+    if t.tag == (page | key_of(c, who)) or (access == WRITE and t.tag == (page | (key_of(c, who) + CODE_KEY))):
+        value[0] = load_host(<uint8_t*>(t.addend + ea), size)
+        return True
     if not check_linear(c, i, ea, size):
         return False
     first = 4096 - <uint32_t>(ea & 0xFFF)
@@ -399,9 +440,32 @@ cdef void store_bytes_at(Cpu* c, Insn* i, uint64_t physical, uint32_t n, uint64_
     for k in range(n):
         bus_store(c, i, physical + k, 1, (value >> (8 * k)) & 0xFF)
 
+cdef void store_beside_code(Cpu* c, TlbEntry* t, uint64_t ea, uint32_t size, uint64_t value) noexcept nogil:
+    """A store to a page with decoded code, by its cached translation. A page whose code is all gone becomes plain again,
+    but only after a while: code that is rewritten over and over would pay for the change each time."""
+    cdef Memory* m = &c.shared.memory
+    cdef uint64_t offset = t.addend + ea - <uint64_t>m.backing, mask
+    memcpy(m.backing + offset, &value, size)
+    mask = m.code_mask[offset >> 12]
+    if mask and (mask >> ((offset >> 6) & 63) | mask >> (((offset + size - 1) >> 6) & 63)) & 1:
+        invalidate_code(c.shared, offset, size)
+    if m.page_traces[offset >> 12] == NULL:
+        c.shared.quiet_stores += 1
+        if c.shared.quiet_stores & 63 == 0:
+            m.code_mask[offset >> 12] = 0
+            t.tag = 0
+
 cdef bint store_who(Cpu* c, Insn* i, uint64_t ea, uint32_t size, uint64_t value, int who) noexcept nogil:
     cdef uint64_t physical, second
     cdef uint32_t first
+    cdef TlbEntry* t = &c.tlb_write[(ea >> PAGE_SHIFT) & TLB_MASK]
+    cdef uint64_t page = (ea + size - 1) & 0xFFFFFFFFFFFFF000ULL
+    if t.tag == (page | key_of(c, who)):
+        memcpy(<uint8_t*>(t.addend + ea), &value, size)
+        return True
+    if t.tag == (page | (key_of(c, who) + CODE_KEY)):
+        store_beside_code(c, t, ea, size, value)
+        return True
     if not check_linear(c, i, ea, size):
         return False
     first = 4096 - <uint32_t>(ea & 0xFFF)
@@ -418,10 +482,6 @@ cdef bint store_who(Cpu* c, Insn* i, uint64_t ea, uint32_t size, uint64_t value,
         data_breakpoint(c, ea, size, WRITE)
     return True
 
-cdef uint64_t load_host(uint8_t* p, uint32_t size) noexcept nogil:
-    cdef uint64_t v = 0
-    memcpy(&v, p, size)
-    return v
 
 cdef bint slow_load(Cpu* c, Insn* i, uint64_t ea, uint32_t size) noexcept nogil:
     cdef uint8_t* p
@@ -455,7 +515,9 @@ cdef bint slow_store(Cpu* c, Insn* i, uint64_t ea, uint64_t value, uint32_t size
 
 cdef bint probe_who(Cpu* c, Insn* i, uint64_t ea, uint32_t n, bint write, int who) noexcept nogil:
     cdef uint64_t physical, at = ea, end = ea + n
-    if n == 0:
+    cdef TlbEntry* t = (&c.tlb_write[(ea >> PAGE_SHIFT) & TLB_MASK] if write
+                        else &c.tlb_read[(ea >> PAGE_SHIFT) & TLB_MASK])
+    if n == 0 or t.tag == (((ea + n - 1) & 0xFFFFFFFFFFFFF000ULL) | key_of(c, who)):
         return True
     if not check_linear(c, i, ea, n):
         return False
@@ -535,7 +597,7 @@ cdef bint translate_code(Cpu* c, uint64_t linear, uint64_t* physical) noexcept n
     cdef uint32_t flags
     cdef uint64_t offset
     cdef TlbEntry* t
-    if c.efer & EFER_LMA and (c.mode & MODE_CODE) == MODE_CODE64 and not canonical(c, linear):
+    if c.efer & EFER_LMA and (c.mode & MODE_CODE) == MODE_CODE64 and not is_canonical(c, linear):
         fault_code(c, NULL, V_GP, 0)
         return False
     if not walk(c, NULL, linear, EXECUTE, c.cpl == 3, False, physical, &flags):
@@ -565,7 +627,7 @@ cdef void allocate_keys(Cpu* c, uint32_t pcid) noexcept nogil:
         memset(c.huge_filter, 0, sizeof(c.huge_filter))
         c.next_key = 1
     c.pcid_key[pcid] = c.next_key
-    c.next_key += 3
+    c.next_key += KEYS_IN_GROUP
 
 cdef inline uint32_t current_pcid(Cpu* c) noexcept nogil:
     return <uint32_t>(c.cr3 & 0xFFF) if c.cr4 & CR4_PCIDE else 0
@@ -672,11 +734,10 @@ cdef inline bint flat(Segment* s) noexcept nogil:
 cdef void refresh_mode(Cpu* c) noexcept nogil:
     cdef uint32_t mode
     cdef int n
-    for n in range(6):
-        refresh_segment(c, n)
-    c.cs_base = c.seg[CS].base
-    c.cs_high = c.seg[CS].high
     if c.efer & EFER_LMA and c.seg[CS].attributes & ATTR_L:
+        # limits and rights do not count here; they are derived again when 64-bit mode is left
+        c.r[REG_FS_BASE] = c.seg[FS].base
+        c.r[REG_GS_BASE] = c.seg[GS].base
         mode = MODE_CODE64 | MODE_FLAT | MODE_STACK32
         c.ea_mask = 0xFFFFFFFFFFFFFFFFULL
         c.sp_mask = 0xFFFFFFFFFFFFFFFFULL
@@ -684,6 +745,10 @@ cdef void refresh_mode(Cpu* c) noexcept nogil:
         c.cs_base = 0
         c.cs_high = 0xFFFFFFFFFFFFFFFFULL
     else:
+        for n in range(6):
+            refresh_segment(c, n)
+        c.cs_base = c.seg[CS].base
+        c.cs_high = c.seg[CS].high
         mode = MODE_CODE32 if c.seg[CS].attributes & ATTR_DB else MODE_CODE16
         c.ea_mask = 0xFFFFFFFFULL
         if c.seg[SS].attributes & ATTR_DB:

@@ -313,6 +313,7 @@ cdef struct Shared:          # one for all processors of a machine
     Memory memory
     Trace** hash             # TRACE_HASH buckets
     uint64_t n_traces, n_flushes, n_stale
+    uint64_t quiet_stores    # stores to pages whose decoded code has all become stale
     Cpu* cpus[64]
     int n_cpus
     void* arena              # trace storage (core/trace.pyx)

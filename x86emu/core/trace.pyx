@@ -93,13 +93,15 @@ cdef void insert_trace(Shared* s, Trace* t) noexcept nogil:
 
 cdef void unlink_from_page(Shared* s, Trace* t, uint64_t page) noexcept nogil:
     cdef Trace** at = &s.memory.page_traces[page]
-    cdef uint64_t mask = 0
-    cdef Trace* other
     while at[0] != NULL:
         if at[0] == t:
             at[0] = next_in_page(t, page)
             continue
         at = &at[0].page_next if in_page(at[0], page) else &at[0].second_next
+
+cdef void recompute_mask(Shared* s, uint64_t page) noexcept nogil:
+    """Which lines still hold decoded bytes: those of stale traces stay marked until a store to one asks."""
+    cdef Trace* other
     s.memory.code_mask[page] = 0
     other = s.memory.page_traces[page]
     while other != NULL:
@@ -147,14 +149,22 @@ cdef void invalidate_code(Shared* s, uint64_t backing_offset, uint64_t n) noexce
     cdef uint64_t page = backing_offset >> 12, end = backing_offset + n, page_end
     cdef Trace* t
     cdef Trace* following
+    cdef bint found
     while page << 12 < end:
         if s.memory.code_mask[page]:
+            found = False
             t = s.memory.page_traces[page]
             while t != NULL:
                 following = next_in_page(t, page)
                 if overlaps(t, backing_offset, end):
                     remove_trace(s, t)
+                    found = True
                 t = following
+            if not found and s.memory.page_traces[page] != NULL:
+                # Data in a line with code, or lines whose code is gone: look which only now and then.
+                s.quiet_stores += 1
+                if s.quiet_stores & 63 == 0:
+                    recompute_mask(s, page)
         page += 1
 
 cdef void flush_traces(Shared* s) noexcept nogil:
