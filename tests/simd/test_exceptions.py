@@ -16,6 +16,13 @@ HUGE = 0x7FE0000000000000
 CR0, CR4 = 0x80010033, 0x20 | 0x200 | 0x400
 
 
+def data_page() -> int:
+    """Linear address of the four data pages."""
+    address = LAYOUT["data"]
+    assert isinstance(address, int)
+    return address
+
+
 @cache
 def machine() -> UserMachine:
     return UserMachine(64, LAYOUT, "default,+sse4a")
@@ -122,7 +129,7 @@ def test_control_registers(code: str, with_em: int, without_osfxsr: int | None) 
     ],
 )
 def test_alignment(code: str, aligned_only: bool) -> None:
-    data = int(LAYOUT["data"])
+    data = data_page()
     assert run(code, rbx=data + 0x40) is None
     assert run(code, rbx=data + 0x48) == (GP if aligned_only else None)
     assert run(code, rbx=data + 0x41) == (GP if aligned_only else None)
@@ -143,12 +150,12 @@ def test_mmx_writes_make_every_register_valid() -> None:
     assert run("0fefc9", status=0x1800) is None  # PXOR mm1, mm1
     state = machine().cpu.fpu()
     assert (state["valid"], state["status"], state["st"][1]) == (0xFF, 0, (0, 0xFFFF))
-    assert run("660f2a03", rbx=int(LAYOUT["data"]), status=0x1800) is None  # CVTPI2PD from memory
+    assert run("660f2a03", rbx=data_page(), status=0x1800) is None  # CVTPI2PD from memory
     assert (machine().cpu.fpu()["valid"], machine().cpu.fpu()["status"]) == (0, 0x1800)
 
 
 def test_masked_move_stores_only_where_the_mask_says() -> None:
-    data = int(LAYOUT["data"])
+    data = data_page()
     mask = int.from_bytes(bytes(0x80 if n in (0, 3, 15) else 0x7F for n in range(16)), "little")
     source = int.from_bytes(bytes(range(1, 17)), "little")
     assert run("660ff7c1", xmm0=source, xmm1=mask, rdi=data + 5) is None

@@ -1,0 +1,3 @@
+OPERATIONS: tuple[str, ...]
+
+def calculate(operation: str, bits: int, a: int, b: int, mxcsr: int) -> tuple[int, int]: ...
