@@ -35,40 +35,47 @@ cdef inline int explicit_length(int64_t length, int n) noexcept nogil:
         length = -length
     return n if length > n or length < 0 else <int>length
 
-cdef uint32_t aggregate(void* a, int length_a, void* b, int length_b, int n, int control) noexcept nogil:
-    """IntRes2: one bit for each element of b (the second operand)."""
+cdef uint32_t aggregate(void* first, int length_a, void* second, int length_b, int n, int control) noexcept nogil:
+    """IntRes2: one bit for each element of the second operand."""
     cdef int mode = control >> 2 & 3
-    cdef int k, m, v
-    cdef bint hit
+    cdef int k, m, low, high
+    cdef int32_t a[16]
+    cdef int32_t b[16]
+    cdef int32_t hit[16]
     cdef uint32_t result = 0
     for k in range(n):
-        hit = 0
-        if mode == EQUAL_ANY:
-            if k < length_b:
-                v = element(b, k, control)
-                for m in range(length_a):
-                    if element(a, m, control) == v:
-                        hit = 1
-        elif mode == RANGES:
-            if k < length_b:
-                v = element(b, k, control)
-                for m in range(0, length_a - 1, 2):
-                    if element(a, m, control) <= v <= element(a, m + 1, control):
-                        hit = 1
-        elif mode == EQUAL_EACH:
+        a[k] = element(first, k, control)
+        b[k] = element(second, k, control)
+    for k in range(n, 16):
+        b[k] = 0
+    for k in range(16):
+        hit[k] = 1 if mode == EQUAL_ORDERED else 0
+    if mode == EQUAL_ANY:
+        for m in range(length_a):
+            low = a[m]
+            for k in range(16):
+                hit[k] |= <int32_t>(b[k] == low)
+    elif mode == RANGES:
+        for m in range(0, length_a - 1, 2):
+            low = a[m]
+            high = a[m + 1]
+            for k in range(16):
+                hit[k] |= <int32_t>(b[k] >= low) & <int32_t>(b[k] <= high)
+    elif mode == EQUAL_EACH:
+        for k in range(n):
             if k < length_a and k < length_b:
-                hit = element(a, k, control) == element(b, k, control)
+                hit[k] = <int32_t>(a[k] == b[k])
             else:
-                hit = k >= length_a and k >= length_b
-        else:
-            hit = 1
-            for m in range(n - k):
-                if m < length_a and (k + m >= length_b or element(a, m, control) != element(b, k + m, control)):
-                    hit = 0
-        if hit:
-            result |= <uint32_t>1 << k
+                hit[k] = <int32_t>(k >= length_a and k >= length_b)
+    else:
+        for m in range(length_a):
+            for k in range(n - m):
+                if k + m >= length_b or a[m] != b[k + m]:
+                    hit[k] = 0
+    for k in range(length_b if mode <= RANGES else n):
+        result |= <uint32_t>hit[k] << k
     if control & 0x10:
-        # negative polarity, with bit 5 only for b's valid elements
+        # negative polarity, with bit 5 only for the valid elements
         result ^= (<uint32_t>1 << (length_b if control & 0x20 else n)) - 1
     return result
 
