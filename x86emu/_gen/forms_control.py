@@ -56,7 +56,7 @@ def unconditional(size: str) -> str:
     """JMP, CALL and RET. The target is checked before anything is pushed, and before RET releases the stack."""
     ctype = SIZES[size]
     checked = ("if unlikely(not check_target(c, i, rip)):", "    return")
-    pushed = (f"if unlikely(not push(c, i, <{ctype}>next_rip_of(c, i))):", "    return")
+    pushed = (f"if unlikely(not push(c, i, <{ctype}>next_rip_of(c, i))):", "    return", "expect_return(c, i)")
     out = terminal(f"JMP_J{size}", f"take_{size}(c, i, target_{size}(c, i))")
     out += terminal(
         f"CALL_J{size}", f"cdef uint64_t rip = target_{size}(c, i)", *checked, *pushed, f"take_{size}(c, i, rip)"
@@ -71,9 +71,9 @@ def unconditional(size: str) -> str:
         out += terminal(f"JMP_{form}{size}", *target, *checked, "goto_indirect(c, i, rip)")
         out += terminal(f"CALL_{form}{size}", *target, *checked, *pushed, "goto_indirect(c, i, rip)")
     popped = (f"cdef {ctype} rip", "if unlikely(not stack_load(c, i, c.r[RSP], &rip)):", "    return", *checked)
-    out += terminal(f"RET_{size}", *popped, f"set_sp(c, c.r[RSP] + {BYTES[size]})", "goto_indirect(c, i, rip)")
+    out += terminal(f"RET_{size}", *popped, f"set_sp(c, c.r[RSP] + {BYTES[size]})", "goto_return(c, i, rip)")
     out += terminal(
-        f"RET_I_{size}", *popped, f"set_sp(c, c.r[RSP] + {BYTES[size]} + <uint16_t>i.imm)", "goto_indirect(c, i, rip)"
+        f"RET_I_{size}", *popped, f"set_sp(c, c.r[RSP] + {BYTES[size]} + <uint16_t>i.imm)", "goto_return(c, i, rip)"
     )
     return out
 

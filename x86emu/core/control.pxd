@@ -6,7 +6,7 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
 from x86emu.core.state cimport *
 from x86emu.core.mmu cimport canonical
-from x86emu.core.trace cimport goto_linked, goto_linked_checked, goto_indirect
+from x86emu.core.trace cimport goto_linked, goto_linked_checked, goto_indirect, goto_cached, expect_return, goto_return
 
 cdef inline bint check_target(Cpu* c, Insn* i, uint64_t rip) noexcept nogil:
     """False: rip lies outside CS or is not canonical; #GP(0) is raised and nothing has changed."""
@@ -50,14 +50,14 @@ cdef inline void fall_q(Cpu* c, Insn* i) noexcept nogil:
     if likely(i.aux & 2):
         goto_linked(c, i, rip, <Trace**>&i[1] + 1)
     else:
-        goto_indirect(c, i, rip)
+        goto_cached(c, i, rip, <Trace**>&i[1] + 1)
 
 cdef inline void fall_d(Cpu* c, Insn* i) noexcept nogil:
     cdef uint64_t rip = <uint32_t>(c.r[REG_RIP] + i.ip + i.length)
     if likely(i.aux & 2):
         goto_linked_checked(c, i, rip, <Trace**>&i[1] + 1)
     else:
-        goto_indirect(c, i, rip)
+        goto_cached(c, i, rip, <Trace**>&i[1] + 1)
 
 cdef inline void fall_w(Cpu* c, Insn* i) noexcept nogil:
     fall_d(c, i)

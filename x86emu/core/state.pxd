@@ -410,6 +410,9 @@ cdef struct Cpu:
     TlbEntry tlb_read[1024]
     TlbEntry tlb_write[1024]
     TlbEntry tlb_exec[1024]
+    Trace** return_links[32] # where the last near CALLs keep the trace behind them: RET looks there first
+    Trace* no_link
+    uint32_t return_top
     TlbEntry victim_read[8]
     TlbEntry victim_write[8]
 

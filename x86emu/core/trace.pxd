@@ -76,17 +76,45 @@ cdef inline void goto_linked_checked(Cpu* c, Insn* i, uint64_t rip, Trace** link
         return
     c.link = link
 
-cdef inline void goto_indirect(Cpu* c, Insn* i, uint64_t rip) noexcept nogil:
-    """Goes on at any rip (checked against limit and canonical form by the caller). Tail position."""
-    cdef Trace* t
+cdef Trace* find_cached(Cpu* c, uint64_t address, Trace** cache) noexcept nogil   # through the hash, into cache; or NULL
+
+cdef inline void goto_cached(Cpu* c, Insn* i, uint64_t rip, Trace** cache) noexcept nogil:
+    """Goes on at any rip (checked against limit and canonical form by the caller); cache[0] is tried first, whatever
+    trace it holds: what identifies a trace is compared. Tail position."""
+    cdef uint64_t linear = rip + c.cs_base
+    cdef TlbEntry* e = &c.tlb_exec[(linear >> PAGE_SHIFT) & TLB_MASK]
+    cdef uint64_t address = linear + e.addend
+    cdef Trace* t = cache[0]
     c.r[REG_RIP] = rip
-    t = probe_trace(c, rip)
-    if likely(t != NULL):
-        c.budget -= t.n
-        if unlikely(c.budget < 0 or rip + t.n_bytes - 1 > c.cs_high):
-            c.budget += t.n
+    if unlikely(e.tag != ((linear & 0xFFFFFFFFFFFFF000ULL) | c.real_key)):
+        return
+    if unlikely(t == NULL or t.address != address or t.mode != c.mode):
+        t = find_cached(c, address, cache)
+        if unlikely(t == NULL):
             return
-        if LOOP_FORM:
-            c.next = &t.insns[0]
-        else:
-            t.insns[0].fn(c, &t.insns[0])
+    c.budget -= t.n
+    if unlikely(c.budget < 0 or rip + t.n_bytes - 1 > c.cs_high):
+        c.budget += t.n
+        cache[0] = NULL          # it may be stale
+        return
+    if LOOP_FORM:
+        c.next = &t.insns[0]
+    else:
+        t.insns[0].fn(c, &t.insns[0])
+
+cdef inline void goto_indirect(Cpu* c, Insn* i, uint64_t rip) noexcept nogil:
+    """goto_cached() with the terminal's own first link. Tail position."""
+    goto_cached(c, i, rip, <Trace**>&i[1])
+
+cdef inline void expect_return(Cpu* c, Insn* i) noexcept nogil:
+    """A near CALL: the RET that belongs to it will look into the call's second link."""
+    c.return_top = (c.return_top + 1) & 31
+    c.return_links[c.return_top] = <Trace**>&i[1] + 1
+
+cdef inline void goto_return(Cpu* c, Insn* i, uint64_t rip) noexcept nogil:
+    """A near RET: goto_cached() with the second link of the CALL that it most likely belongs to. Tail position."""
+    cdef Trace** cache = c.return_links[c.return_top]
+    c.return_top = (c.return_top - 1) & 31
+    if unlikely(cache == NULL):
+        cache = &c.no_link
+    goto_cached(c, i, rip, cache)

@@ -11,6 +11,7 @@ no link enters it.
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
 from libc.stdlib cimport malloc, free
+from libc.string cimport memset
 from x86emu.core.state cimport *
 
 cdef extern from "sys/mman.h" nogil:
@@ -167,9 +168,24 @@ cdef void invalidate_code(Shared* s, uint64_t backing_offset, uint64_t n) noexce
                     recompute_mask(s, page)
         page += 1
 
+cdef Trace* find_cached(Cpu* c, uint64_t address, Trace** cache) noexcept nogil:
+    cdef Trace* t = c.shared.hash[trace_bucket(address, c.mode)]
+    while t != NULL:
+        if t.address == address and t.mode == c.mode:
+            if t.second_page != NOTHING:
+                return NULL          # crosses a page: the run loop checks the second one
+            cache[0] = t
+            return t
+        t = t.hash_next
+    return NULL
+
 cdef void flush_traces(Shared* s) noexcept nogil:
     """Forgets everything. Only between traces: the storage is reused."""
     cdef Arena* a = <Arena*>s.arena
+    cdef int n
+    for n in range(s.n_cpus):
+        memset(s.cpus[n].return_links, 0, sizeof(s.cpus[n].return_links))
+        s.cpus[n].no_link = NULL
     cdef uint64_t pages = s.memory.backing_size >> 12
     madvise(s.hash, TRACE_HASH * sizeof(Trace*), MADV_DONTNEED)
     madvise(s.memory.code_mask, pages * 8 + 4096, MADV_DONTNEED)
