@@ -13,6 +13,7 @@ from x86emu.core.trace cimport flush_traces
 from x86emu.core.mmu cimport tlb_flush_all, refresh_mode, refresh_segment
 from x86emu.core.interrupts cimport deliver_event, deliver_fault, check_debug_trap, instruction_breakpoints, raise_debug
 from x86emu.core.interrupt_instructions cimport enters_handler
+from x86emu.core.system_calls cimport is_syscall
 from x86emu.core.model cimport power_on_registers, init_registers
 from x86emu.core.smm cimport enter_smm
 from x86emu.core.sysregs cimport monitor_triggered
@@ -261,11 +262,12 @@ cdef int run_slice(Cpu* c, int64_t instructions, int64_t* executed) noexcept nog
         if c.rflags & FLAG_RF:
             c.rflags &= ~<uint64_t>FLAG_RF
         c.budget -= t.n
-        if was_tf and enters_handler(t.insns[0].fn):
-            was_tf = 0               # a software interrupt clears TF and is not trapped (SDM 3B 18.3.1.4)
+        if was_tf and (enters_handler(t.insns[0].fn) or is_syscall(t.insns[0].fn)):
+            was_tf = 0               # software interrupts clear TF and are not trapped; SYSCALL sees to it itself
         run_records(c, &t.insns[0])
         c.link = NULL
-        if was_tf and c.exit != EXIT_FAULT and c.exit != EXIT_STOP:
+        # The trap of an instruction that loaded SS is lost; the next one's comes (SDM 3A 6.8.3).
+        if was_tf and c.exit != EXIT_FAULT and c.exit != EXIT_STOP and c.interrupt_shadow != 2:
             c.pending_debug |= DR6_BS
     executed[0] = c.slice - c.budget
     c.retired_base += executed[0]

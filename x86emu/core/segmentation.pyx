@@ -240,7 +240,10 @@ cdef void invalidate_inner_data_segments(Cpu* c) noexcept nogil:
             # An unusable register keeps no selector for the outer level to see beyond a null one.
             continue
         if dpl_of(attributes) < <int>c.cpl and not (is_code(attributes) and is_conforming(attributes)):
-            load_null(c, seg, 0)
+            # the base stays: 64-bit kernels that wrote GS_BASE without a null GS rely on it
+            c.seg[seg].selector = 0
+            c.seg[seg].attributes = ATTR_UNUSABLE
+            refresh_segment(c, seg)
 
 # ----- stacks -----
 

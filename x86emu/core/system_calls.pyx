@@ -12,6 +12,7 @@ from x86emu.core.flags cimport read_rflags, write_rflags
 from x86emu.core.mmu cimport refresh_mode, refresh_segment, canonical
 from x86emu.core.segmentation cimport *
 from x86emu.core.vendor cimport is_amd
+from x86emu.core.interrupts cimport DR6_BS
 
 cdef enum:
     FLAT_CODE64 = 0xA09B         # accessed, DPL 0; | 60h for DPL 3
@@ -27,6 +28,11 @@ cdef void _flat(Cpu* c, int seg, uint64_t selector, uint32_t attributes) noexcep
     s.limit = 0xFFFFFFFF
     s.attributes = attributes
     refresh_segment(c, seg)
+
+cdef inline void _step(Cpu* c) noexcept nogil:
+    """Single step: the TF that SYSCALL or SYSRET leaves decides, at once (AMD APM 3, SYSCALL and SYSRET)."""
+    if c.rflags & FLAG_TF:
+        c.pending_debug |= DR6_BS
 
 cdef void SYSCALL(Cpu* c, Insn* i) noexcept nogil:
     cdef uint64_t next_rip = next_rip_of(c, i)
@@ -48,8 +54,12 @@ cdef void SYSCALL(Cpu* c, Insn* i) noexcept nogil:
         c.rflags &= ~<uint64_t>(FLAG_VM | FLAG_IF | FLAG_RF)
         _flat(c, CS, selector, FLAT_CODE32)
     _flat(c, SS, selector + 8, FLAT_DATA)
+    _step(c)
     refresh_mode(c)
     finish_at(c, i, target)
+
+cdef bint is_syscall(handler_t handler) noexcept nogil:
+    return handler == SYSCALL or handler == SYSRET_w or handler == SYSRET_d or handler == SYSRET_q
 
 cdef inline void _sysret(Cpu* c, Insn* i, bint wide) noexcept nogil:
     cdef uint64_t selector = (c.star >> 48) & 0xFFFC
@@ -76,6 +86,7 @@ cdef inline void _sysret(Cpu* c, Insn* i, bint wide) noexcept nogil:
         refresh_segment(c, SS)
     else:
         _flat(c, SS, (selector + 8) | 3, FLAT_DATA | DPL3)
+    _step(c)
     refresh_mode(c)
     finish_at(c, i, rip)
 
