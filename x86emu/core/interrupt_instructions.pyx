@@ -19,14 +19,17 @@ cdef inline int iopl(Cpu* c) noexcept nogil:
 
 # ----- software interrupts -----
 
-cdef inline void software_interrupt(Cpu* c, Insn* i, int vector, int kind) noexcept nogil:
-    enter_handler(c, i, vector, kind, 0, 0, next_rip_of(c, i), read_rflags(c) & ~<uint64_t>FLAG_RF)
+cdef inline bint software_interrupt(Cpu* c, Insn* i, int vector, int kind) noexcept nogil:
+    return enter_handler(c, i, vector, kind, 0, 0, next_rip_of(c, i), read_rflags(c) & ~<uint64_t>FLAG_RF)
 
 cdef void INT3(Cpu* c, Insn* i) noexcept nogil:
     software_interrupt(c, i, V_BP, EVENT_SOFTWARE_EXCEPTION)
 
 cdef void INT1(Cpu* c, Insn* i) noexcept nogil:
-    software_interrupt(c, i, V_DB, EVENT_ICEBP)
+    if software_interrupt(c, i, V_DB, EVENT_ICEBP) and c.pending_debug:
+        # a data breakpoint that a load of SS held off goes with this #DB
+        c.dr[6] = (c.dr[6] & ~<uint64_t>0xF) | c.pending_debug
+        c.pending_debug = 0
 
 cdef void INTO(Cpu* c, Insn* i) noexcept nogil:
     if get_of(c):
