@@ -15,6 +15,7 @@ cdef class Processor:
     cdef ModelTables tables
     cdef object model
     cdef void refresh(self)
+    cdef dict delivered(self, int kind)
 
 cdef class Engine:
     cdef Schedule schedule

@@ -347,6 +347,20 @@ cdef class Processor:
         return [(f.vector, f.error if f.has_error else None, f.address)
                 for f in (self.state.first_fault, self.state.second_fault, self.state.fault)]
 
+    def event_counts(self) -> dict:
+        """Events since the processor was built: exceptions and external interrupts by vector, and NMIs."""
+        cdef int exception = EVENT_EXCEPTION, external = EVENT_EXTERNAL, nmi = EVENT_NMI
+        return {
+            "exceptions": self.delivered(exception),
+            "interrupts": self.delivered(external),
+            "nmis": sum(self.delivered(nmi).values()),
+        }
+
+    cdef dict delivered(self, int kind):
+        cdef int vector
+        return {vector: self.state.delivered[kind][vector]
+                for vector in range(256) if self.state.delivered[kind][vector]}
+
     def reset(self) -> None:
         """Power-up state (SDM 3A table 10-1)."""
         reset_processor(self.state, True)

@@ -53,6 +53,7 @@ def test_triple_fault_names_its_place(path: Path) -> None:
     result = m.run(100_000)
     assert result.reason is StopReason.TRIPLE_FAULT
     assert "processor 0 at" in result.detail and "vector" in result.detail
+    assert m.stats()["exceptions"]["#GP"] >= 1
 
 
 def test_halt_with_interrupts_off_ends_the_run(path: Path) -> None:
@@ -150,4 +151,5 @@ def test_statistics(path: Path) -> None:
     m.run()
     stats = m.stats()
     assert stats["ports"]["debug console"] == {"reads": 0, "writes": 2}
+    assert stats["exceptions"] == stats["interrupts"] == {}
     assert stats["instructions"] == m.instructions == stats["processors"][0]["instructions"]

@@ -289,7 +289,8 @@ cdef int _class_of(Fault* f) noexcept nogil:
     return BENIGN
 
 cdef inline void _note(Cpu* c, Fault* f) noexcept nogil:
-    """What an exception leaves in CR2, DR6 and DR7, whether or not its handler can be entered."""
+    """What an exception leaves in CR2, DR6 and DR7, whether or not its handler can be entered; counts the event."""
+    c.delivered[f.kind & 7][f.vector] += 1
     if f.kind != EVENT_EXCEPTION:
         return
     if f.vector == V_PF:

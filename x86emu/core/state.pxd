@@ -415,6 +415,7 @@ cdef struct Cpu:
     uint32_t return_top
     TlbEntry victim_read[8]
     TlbEntry victim_write[8]
+    uint64_t delivered[8][256]    # events so far, by kind (EVENT_*) and vector: counters for people
 
 # ----- helpers every handler uses -----
 

@@ -14,6 +14,7 @@ Intel 82441FX and 82371SB/82371AB datasheets; docs/machine.md has the whole map.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -70,6 +71,10 @@ PCI_CONFIG_PORT = 0xCF8
 ACTIVITY_HALT, ACTIVITY_SHUTDOWN, ACTIVITY_WAIT_FOR_SIPI = 1, 2, 3
 RFLAGS_IF = 0x200
 MASK64 = (1 << 64) - 1
+EXCEPTION_NAMES = {
+    0: "#DE", 1: "#DB", 3: "#BP", 4: "#OF", 5: "#BR", 6: "#UD", 7: "#NM", 8: "#DF", 10: "#TS", 11: "#NP", 12: "#SS",
+    13: "#GP", 14: "#PF", 16: "#MF", 17: "#AC", 18: "#MC", 19: "#XM",
+}  # fmt: skip
 TRACED = ("rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp")
 
 D = TypeVar("D", bound=Device)
@@ -483,11 +488,26 @@ class Machine:
             "seconds": self.seconds,
             "cpu_seconds": self.cpu_seconds,
             "mips": mips,
+            **self._event_counts(),
             "processors": [{"instructions": cpu.instructions} for cpu in self.engine.cpus],
             "engine": self.engine.trace_statistics(),
             "ports": {name: {"reads": r, "writes": w} for name, (r, w) in self.ports.statistics().items()},
             "mmio": {name: {"reads": r, "writes": w} for name, (r, w) in self.mmio.statistics().items()},
         }
+
+    def _event_counts(self) -> dict[str, Any]:
+        """Exceptions by name and interrupts by vector, over all processors."""
+        exceptions: Counter[str] = Counter()
+        interrupts: Counter[str] = Counter()
+        nmis = 0
+        for cpu in self.engine.cpus:
+            counts = cpu.event_counts()
+            exceptions.update(
+                {EXCEPTION_NAMES.get(n, f"vector {n}"): count for n, count in counts["exceptions"].items()}
+            )
+            interrupts.update({f"{n:02X}h": count for n, count in counts["interrupts"].items()})
+            nmis += counts["nmis"]
+        return {"exceptions": dict(exceptions), "interrupts": dict(interrupts), "nmis": nmis}
 
     def state_hash(self) -> str:
         """SHA-256, in hexadecimal, over RAM and all saved registers of all processors."""
