@@ -15,7 +15,12 @@ SYSTEM_PAGES = {GDT, IDT, STUBS, TSS, STACK - 0x1000, STACK}
 TABLES = 0x100000  # identity map
 LEVELS = 0x180000  # the structures under test, one page a level
 FRAMES = 0x200000  # what they may point to
-LINEAR = {"32-bit": 0x40000000 | 0x155AA8, "PAE": 0x40000000 | 0x155AA8, "4-level": 0x8000155AA8, "5-level": 0x1000000155AA8}
+LINEAR = {
+    "32-bit": 0x40000000 | 0x155AA8,
+    "PAE": 0x40000000 | 0x155AA8,
+    "4-level": 0x8000155AA8,
+    "5-level": 0x1000000155AA8,
+}
 TOP = {"32-bit": 2, "PAE": 2, "4-level": 4, "5-level": 5}
 
 
@@ -203,11 +208,16 @@ def test_random_walks(mode: str, cpl: int) -> None:
         cpu = machine.cpu
         cpu.rip, cpu.rbx, cpu.rax, cpu.rsp, cpu.activity = CODE, linear, 0x55667788, USER_STACK, 0
         if cpl == 3:
-            for name, selector, attributes in (("cs", 0x33 if machine.mode == "long" else 0x23, 0xFB), ("ss", 0x2B, 0xF3)):
+            for name, selector, attributes in (
+                ("cs", 0x33 if machine.mode == "long" else 0x23, 0xFB),
+                ("ss", 0x2B, 0xF3),
+            ):
                 attributes |= 0xA000 if name == "cs" and machine.mode == "long" else 0xC000
                 getattr(cpu, name).set(selector, 0, 0xFFFFFFFF, attributes)
         else:
-            cpu.cs.set(8 if machine.mode == "long" else 0x18, 0, 0xFFFFFFFF, 0xA09B if machine.mode == "long" else 0xC09B)
+            cpu.cs.set(
+                8 if machine.mode == "long" else 0x18, 0, 0xFFFFFFFF, 0xA09B if machine.mode == "long" else 0xC09B
+            )
             cpu.ss.set(0x10, 0, 0xFFFFFFFF, 0xC093)
         cpu.cpl = cpl
         where = f"case {number}: {case}"
@@ -257,7 +267,9 @@ def test_a_cached_translation_lives_until_invlpg() -> None:
 def test_cr3_load_drops_translations() -> None:
     machine = _plain("4-level")
     code = "8b0b 4c8902 0f22df 8b33"  # ...; mov cr3, rdi; ...
-    machine.run(code, rbx=LINEAR["4-level"], rdx=machine.entry_address(3), r8=FRAMES + 0x1000 | P | W | U, rdi=machine.root)
+    machine.run(
+        code, rbx=LINEAR["4-level"], rdx=machine.entry_address(3), r8=FRAMES + 0x1000 | P | W | U, rdi=machine.root
+    )
     assert (machine.cpu.rcx, machine.cpu.rsi) == (1, 2)
 
 
@@ -269,10 +281,15 @@ def test_invlpg_of_any_address_in_a_large_page_drops_all_of_it() -> None:
     physical = FRAMES + (linear & 0x1FFFFF)
     machine.memory.write(physical, b"\x01\0\0\0")
     low = linear & 0xFFF
-    machine.memory.write(machine.levels[3] + ((linear >> 12) & 0x1FF) * 8, struct.pack("<Q", FRAMES + 0x3000 | P | W | U))
+    machine.memory.write(
+        machine.levels[3] + ((linear >> 12) & 0x1FF) * 8, struct.pack("<Q", FRAMES + 0x3000 | P | W | U)
+    )
     machine.memory.write(FRAMES + 0x3000 + low, b"\x07\0\0\0")
-    # mov ecx,[rbx]; mov [rdx],r8 (directory entry now points to a table); invlpg [rdi] elsewhere in the page; mov esi,[rbx]
-    machine.run("8b0b 4c8902 0f013f 8b33", rbx=linear, rdx=directory, r8=machine.levels[3] | P | W | U, rdi=linear ^ 0xF0000)
+    # mov ecx,[rbx]; mov [rdx],r8 (the directory entry now points to a table); invlpg [rdi], elsewhere in the page;
+    # mov esi,[rbx]
+    machine.run(
+        "8b0b 4c8902 0f013f 8b33", rbx=linear, rdx=directory, r8=machine.levels[3] | P | W | U, rdi=linear ^ 0xF0000
+    )
     assert (machine.cpu.rcx, machine.cpu.rsi) == (1, 7)
 
 
