@@ -42,6 +42,40 @@ def modify(ctype: str, value: str) -> tuple[str, ...]:
     )
 
 
+HIT = (
+    "cdef uint64_t ea = ea_of(c, i)",
+    "cdef TlbEntry* t = {entry}(c, ea)",
+    "if likely(entry_holds(c, t, ea, <{ctype}>0)):",
+)
+
+
+def in_two(name: str, entry: str, ctype: str, hit: tuple[str, ...], otherwise: tuple[str, ...]) -> str:
+    """A handler that does no more than the case of a TLB hit, and NAME_slowly for all others: without the calls of the
+    slow path the first one needs no stack frame. Being registered as a handler keeps the second one out of line."""
+    setup = "".join(f"    {line.format(entry=entry, ctype=ctype)}\n" for line in HIT)
+    body = "".join(f"        {line}\n" for line in (*hit, "chain(c, i)"))
+    fast = f"cdef void {name}(Cpu* c, Insn* i) noexcept nogil:\n{setup}{body}    else:\n        {name}_slowly(c, i)\n\n"
+    return handler(f"{name}_slowly", *otherwise) + fast
+
+
+def loading(name: str, ctype: str, statement: str) -> str:
+    """A handler whose memory operand is {v} in statement."""
+    there = statement.replace("{v}", f"(<{ctype}*>(t.addend + ea))[0]")
+    return in_two(name, "read_entry", ctype, (there,), (*load(ctype), statement.replace("{v}", "v")))
+
+
+def storing(name: str, ctype: str, value: str) -> str:
+    """A handler that stores value to its memory operand."""
+    slow = (f"if unlikely(not st(c, i, ea_of(c, i), <{ctype}>({value}))):", "    return")
+    return in_two(name, "write_entry", ctype, (f"(<{ctype}*>(t.addend + ea))[0] = <{ctype}>({value})",), slow)
+
+
+def modifying(name: str, ctype: str, value: str) -> str:
+    """A handler that replaces its memory operand, v in value, by value."""
+    there = (f"(<{ctype}*>(t.addend + ea))[0] = {value.replace('{v}', f'(<{ctype}*>(t.addend + ea))[0]')}",)
+    return in_two(name, "write_entry", ctype, there, modify(ctype, value.replace("{v}", "v")))
+
+
 def two_operands(operation: str, size: str) -> str:
     """All forms of an instruction that writes its first operand."""
     ctype, name = SIZES[size], operation.upper()
@@ -50,10 +84,11 @@ def two_operands(operation: str, size: str) -> str:
     for suffix, function in (("", f"alu_{operation}"), ("_nf", f"{operation}_value")):
         out += handler(f"{name}_R{size}_R{size}{suffix}", f"set_r(c, i.dst, {function}(c, {dst}, {src}))")
         out += handler(f"{name}_R{size}_I{suffix}", f"set_r(c, i.dst, {function}(c, {dst}, {immediate}))")
-        out += handler(f"{name}_R{size}_M{size}{suffix}", *load(ctype), f"set_r(c, i.dst, {function}(c, {dst}, v))")
+        value = f"set_r(c, i.dst, {function}(c, {dst}, {{v}}))"
+        out += loading(f"{name}_R{size}_M{size}{suffix}", ctype, value)
     source = register(MEMORY_FIRST_REGISTER, ctype)
-    out += handler(f"{name}_M{size}_R{size}", *modify(ctype, f"alu_{operation}(c, v, {source})"))
-    out += handler(f"{name}_M{size}_I", *modify(ctype, f"alu_{operation}(c, v, {immediate})"))
+    out += modifying(f"{name}_M{size}_R{size}", ctype, f"alu_{operation}(c, {{v}}, {source})")
+    out += modifying(f"{name}_M{size}_I", ctype, f"alu_{operation}(c, {{v}}, {immediate})")
     return out
 
 
@@ -63,10 +98,10 @@ def comparing(operation: str, size: str) -> str:
     dst, src, immediate = register("dst", ctype), register("src", ctype), f"<{ctype}>i.imm"
     out = handler(f"{name}_R{size}_R{size}", f"alu_{operation}(c, {dst}, {src})")
     out += handler(f"{name}_R{size}_I", f"alu_{operation}(c, {dst}, {immediate})")
-    out += handler(f"{name}_R{size}_M{size}", *load(ctype), f"alu_{operation}(c, {dst}, v)")
+    out += loading(f"{name}_R{size}_M{size}", ctype, f"alu_{operation}(c, {dst}, {{v}})")
     source = register(MEMORY_FIRST_REGISTER, ctype)
-    out += handler(f"{name}_M{size}_R{size}", *load(ctype), f"alu_{operation}(c, v, {source})")
-    out += handler(f"{name}_M{size}_I", *load(ctype), f"alu_{operation}(c, v, {immediate})")
+    out += loading(f"{name}_M{size}_R{size}", ctype, f"alu_{operation}(c, {{v}}, {source})")
+    out += loading(f"{name}_M{size}_I", ctype, f"alu_{operation}(c, {{v}}, {immediate})")
     return out
 
 
@@ -76,7 +111,7 @@ def one_operand(operation: str, size: str) -> str:
     out = handler(f"{name}_R{size}", f"set_r(c, i.dst, alu_{operation}(c, {register('dst', ctype)}))")
     if operation != "not":
         out += handler(f"{name}_R{size}_nf", f"set_r(c, i.dst, {operation}_value(c, {register('dst', ctype)}))")
-    return out + handler(f"{name}_M{size}", *modify(ctype, f"alu_{operation}(c, v)"))
+    return out + modifying(f"{name}_M{size}", ctype, f"alu_{operation}(c, {{v}})")
 
 
 def generate() -> dict[str, str]:

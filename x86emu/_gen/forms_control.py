@@ -58,8 +58,20 @@ def unconditional(size: str) -> str:
     checked = ("if unlikely(not check_target(c, i, rip)):", "    return")
     pushed = (f"if unlikely(not push(c, i, <{ctype}>next_rip_of(c, i))):", "    return", "expect_return(c, i)")
     out = terminal(f"JMP_J{size}", f"take_{size}(c, i, target_{size}(c, i))")
+    direct = f"cdef uint64_t rip = target_{size}(c, i)"
+    out += terminal(f"CALL_J{size}_slowly", direct, *checked, *pushed, f"take_{size}(c, i, rip)")
     out += terminal(
-        f"CALL_J{size}", f"cdef uint64_t rip = target_{size}(c, i)", *checked, *pushed, f"take_{size}(c, i, rip)"
+        f"CALL_J{size}",
+        direct,
+        f"cdef uint64_t sp = (c.r[RSP] - {BYTES[size]}) & c.sp_mask",
+        "cdef TlbEntry* t = write_entry(c, sp)",
+        f"if likely(not c.stack_checked and entry_holds(c, t, sp, <{ctype}>0) and target_allowed(c, rip)):",
+        f"    (<{ctype}*>(t.addend + sp))[0] = <{ctype}>next_rip_of(c, i)",
+        "    set_sp(c, sp)",
+        "    expect_return(c, i)",
+        f"    take_{size}(c, i, rip)",
+        "else:",
+        f"    CALL_J{size}_slowly(c, i)",
     )
     from_register = (f"cdef uint64_t rip = <{ctype}>c.r[i.dst]",)
     from_memory = (
@@ -71,7 +83,22 @@ def unconditional(size: str) -> str:
         out += terminal(f"JMP_{form}{size}", *target, *checked, "goto_indirect(c, i, rip)")
         out += terminal(f"CALL_{form}{size}", *target, *checked, *pushed, "goto_indirect(c, i, rip)")
     popped = (f"cdef {ctype} rip", "if unlikely(not stack_load(c, i, c.r[RSP], &rip)):", "    return", *checked)
-    out += terminal(f"RET_{size}", *popped, f"set_sp(c, c.r[RSP] + {BYTES[size]})", "goto_return(c, i, rip)")
+    released = f"set_sp(c, c.r[RSP] + {BYTES[size]})"
+    out += terminal(f"RET_{size}_slowly", *popped, released, "goto_return(c, i, rip)")
+    out += terminal(
+        f"RET_{size}",
+        "cdef uint64_t rip, sp = c.r[RSP] & c.sp_mask",
+        "cdef TlbEntry* t = read_entry(c, sp)",
+        f"if likely(not c.stack_checked and entry_holds(c, t, sp, <{ctype}>0)):",
+        f"    rip = (<{ctype}*>(t.addend + sp))[0]",
+        "    if likely(target_allowed(c, rip)):",
+        f"        {released}",
+        "        goto_return(c, i, rip)",
+        "    else:",
+        f"        RET_{size}_slowly(c, i)",
+        "else:",
+        f"    RET_{size}_slowly(c, i)",
+    )
     out += terminal(
         f"RET_I_{size}", *popped, f"set_sp(c, c.r[RSP] + {BYTES[size]} + <uint16_t>i.imm)", "goto_return(c, i, rip)"
     )

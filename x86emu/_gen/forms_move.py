@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from x86emu._gen.forms_alu import MEMORY_FIRST_REGISTER, SIZES, handler, load, register
+from x86emu._gen.forms_alu import MEMORY_FIRST_REGISTER, SIZES, handler, load, loading, register, storing
 
 CONDITIONS = ("O", "NO", "B", "NB", "Z", "NZ", "BE", "NBE", "S", "NS", "P", "NP", "L", "NL", "LE", "NLE")
 SIGNED = {"b": "int8_t", "w": "int16_t", "d": "int32_t"}
@@ -21,9 +21,9 @@ def moves(size: str) -> str:
     source = register(MEMORY_FIRST_REGISTER, ctype)
     out = handler(f"MOV_R{size}_R{size}", f"set_r(c, i.dst, {register('src', ctype)})")
     out += handler(f"MOV_R{size}_I", f"set_r(c, i.dst, <{ctype}>i.imm)")
-    out += handler(f"MOV_R{size}_M{size}", *load(ctype), "set_r(c, i.dst, v)")
-    out += handler(f"MOV_M{size}_R{size}", *store(ctype, source))
-    out += handler(f"MOV_M{size}_I", *store(ctype, "i.imm"))
+    out += loading(f"MOV_R{size}_M{size}", ctype, "set_r(c, i.dst, {v})")
+    out += storing(f"MOV_M{size}_R{size}", ctype, source)
+    out += storing(f"MOV_M{size}_I", ctype, "i.imm")
     out += handler(
         f"XCHG_R{size}_R{size}",
         f"cdef {ctype} v = {register('dst', ctype)}",
@@ -49,13 +49,13 @@ def extensions() -> str:
         target, source, signed = SIZES[wide], SIZES[narrow], SIGNED[narrow]
         value = register("src", source)
         out += handler(f"MOVZX_R{wide}_R{narrow}", f"set_r(c, i.dst, <{target}>{value})")
-        out += handler(f"MOVZX_R{wide}_M{narrow}", *load(source), f"set_r(c, i.dst, <{target}>v)")
+        out += loading(f"MOVZX_R{wide}_M{narrow}", source, f"set_r(c, i.dst, <{target}>{{v}})")
         out += handler(f"MOVSX_R{wide}_R{narrow}", f"set_r(c, i.dst, <{target}><{signed}>{value})")
-        out += handler(f"MOVSX_R{wide}_M{narrow}", *load(source), f"set_r(c, i.dst, <{target}><{signed}>v)")
+        out += loading(f"MOVSX_R{wide}_M{narrow}", source, f"set_r(c, i.dst, <{target}><{signed}>{{v}})")
     for wide in "wdq":
         target = SIZES[wide]
         out += handler(f"MOVSXD_R{wide}_Rd", f"set_r(c, i.dst, <{target}><int32_t>{register('src', 'uint32_t')})")
-        out += handler(f"MOVSXD_R{wide}_Md", *load("uint32_t"), f"set_r(c, i.dst, <{target}><int32_t>v)")
+        out += loading(f"MOVSXD_R{wide}_Md", "uint32_t", f"set_r(c, i.dst, <{target}><int32_t>{{v}})")
     return out
 
 
@@ -74,15 +74,36 @@ def conditional() -> str:
     return out
 
 
+def on_stack(name: str, ctype: str, entry: str, place: str, *hit: str) -> str:
+    """A handler for an implicit stack access without SS checks at place that hits the TLB; the rest is NAME_slowly."""
+    declarations = [line.split(" = ")[0] for line in hit if line.startswith("cdef ")]
+    statements = [line.removeprefix(f"cdef {ctype} ") for line in hit]
+    lines = [
+        *declarations,
+        f"cdef uint64_t sp = ({place}) & c.sp_mask",
+        f"cdef TlbEntry* t = {entry}(c, sp)",
+        f"if likely(not c.stack_checked and entry_holds(c, t, sp, <{ctype}>0)):",
+        *(f"    {line}" for line in (*statements, "chain(c, i)")),
+        "else:",
+        f"    {name}_slowly(c, i)",
+    ]
+    return f"cdef void {name}(Cpu* c, Insn* i) noexcept nogil:\n" + "".join(f"    {line}\n" for line in lines) + "\n"
+
+
 def stack(size: str) -> str:
     """PUSH, POP, LEAVE, PUSHA and POPA. The row of POP (`pops`) lets the decoder address memory by the rSP after it."""
     ctype = SIZES[size]
     pushed = ("if unlikely(not push(c, i, {})):", "    return")
-    out = handler(f"PUSH_R{size}", pushed[0].format(register("dst", ctype)), pushed[1])
-    out += handler(f"PUSH_I_{size}", pushed[0].format(f"<{ctype}>i.imm"), pushed[1])
+    out = ""
+    for form, value in ((f"R{size}", register("dst", ctype)), (f"I_{size}", f"<{ctype}>i.imm")):
+        out += handler(f"PUSH_{form}_slowly", pushed[0].format(value), pushed[1])
+        out += on_stack(f"PUSH_{form}", ctype, "write_entry", f"c.r[RSP] - {BYTES[size]}",
+                        f"(<{ctype}*>(t.addend + sp))[0] = {value}", "set_sp(c, sp)")  # fmt: skip
     out += handler(f"PUSH_M{size}", *load(ctype), pushed[0].format("v"), pushed[1])
     popped = (f"cdef {ctype} v", "if unlikely(not pop(c, i, &v)):", "    return")
-    out += handler(f"POP_R{size}", *popped, "set_r(c, i.dst, v)")
+    out += handler(f"POP_R{size}_slowly", *popped, "set_r(c, i.dst, v)")
+    out += on_stack(f"POP_R{size}", ctype, "read_entry", "c.r[RSP]", f"cdef {ctype} v = (<{ctype}*>(t.addend + sp))[0]",
+                    f"set_sp(c, sp + {BYTES[size]})", "set_r(c, i.dst, v)")  # fmt: skip
     out += handler(
         f"POP_M{size}",
         f"cdef {ctype} v",

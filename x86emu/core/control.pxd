@@ -6,16 +6,20 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
 from x86emu.core.state cimport *
 from x86emu.core.mmu cimport canonical
-from x86emu.core.trace cimport goto_linked, goto_linked_checked, goto_indirect, goto_cached, expect_return, goto_return
+from x86emu.core.trace cimport goto_linked, goto_linked_checked, goto_indirect, expect_return, goto_return
+from x86emu.core.control_far cimport take_far, fall_far, refuse_target
+
+cdef inline bint target_allowed(Cpu* c, uint64_t rip) noexcept nogil:
+    """Whether rip lies in CS and is canonical; with 5-level paging False may just mean that check_target() must look."""
+    if (c.mode & MODE_CODE) == MODE_CODE64:
+        return <uint64_t>(<int64_t>(rip << 16) >> 16) == rip
+    return rip <= c.seg[CS].limit
 
 cdef inline bint check_target(Cpu* c, Insn* i, uint64_t rip) noexcept nogil:
     """False: rip lies outside CS or is not canonical; #GP(0) is raised and nothing has changed."""
-    if (c.mode & MODE_CODE) == MODE_CODE64:
-        if likely(<uint64_t>(<int64_t>(rip << 16) >> 16) == rip) or canonical(c, rip):
-            return True
-    elif likely(rip <= c.seg[CS].limit):
+    if likely(target_allowed(c, rip) or ((c.mode & MODE_CODE) == MODE_CODE64 and canonical(c, rip))):
         return True
-    fault_code(c, i, V_GP, 0)
+    refuse_target(c, i)
     return False
 
 # Targets of direct branches by operand size.
@@ -32,15 +36,14 @@ cdef inline uint64_t target_q(Cpu* c, Insn* i) noexcept nogil:
 cdef inline void take_q(Cpu* c, Insn* i, uint64_t rip) noexcept nogil:
     if likely(i.aux & 1):
         goto_linked(c, i, rip, <Trace**>&i[1])
-    elif likely(check_target(c, i, rip)):
-        goto_indirect(c, i, rip)
+    else:
+        take_far(c, i, rip)
 
 cdef inline void take_d(Cpu* c, Insn* i, uint64_t rip) noexcept nogil:
-    if likely(check_target(c, i, rip)):
-        if likely(i.aux & 1):
-            goto_linked_checked(c, i, rip, <Trace**>&i[1])
-        else:
-            goto_indirect(c, i, rip)
+    if likely(i.aux & 1 and rip <= c.seg[CS].limit):
+        goto_linked_checked(c, i, rip, <Trace**>&i[1])
+    else:
+        take_far(c, i, rip)
 
 cdef inline void take_w(Cpu* c, Insn* i, uint64_t rip) noexcept nogil:
     take_d(c, i, rip)
@@ -50,14 +53,14 @@ cdef inline void fall_q(Cpu* c, Insn* i) noexcept nogil:
     if likely(i.aux & 2):
         goto_linked(c, i, rip, <Trace**>&i[1] + 1)
     else:
-        goto_cached(c, i, rip, <Trace**>&i[1] + 1)
+        fall_far(c, i, rip)
 
 cdef inline void fall_d(Cpu* c, Insn* i) noexcept nogil:
     cdef uint64_t rip = <uint32_t>(c.r[REG_RIP] + i.ip + i.length)
     if likely(i.aux & 2):
         goto_linked_checked(c, i, rip, <Trace**>&i[1] + 1)
     else:
-        goto_cached(c, i, rip, <Trace**>&i[1] + 1)
+        fall_far(c, i, rip)
 
 cdef inline void fall_w(Cpu* c, Insn* i) noexcept nogil:
     fall_d(c, i)

@@ -6,6 +6,17 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
 from x86emu.core.state cimport *
 from x86emu.core.mmu cimport slow_load, slow_store, slow_rmw, slow_bytes, slow_probe
 
+# For handlers that leave everything but a hit to a second function, so that the first one needs no stack frame.
+cdef inline TlbEntry* read_entry(Cpu* c, uint64_t ea) noexcept nogil:
+    return &c.tlb_read[(ea >> PAGE_SHIFT) & TLB_MASK]
+
+cdef inline TlbEntry* write_entry(Cpu* c, uint64_t ea) noexcept nogil:
+    return &c.tlb_write[(ea >> PAGE_SHIFT) & TLB_MASK]
+
+cdef inline bint entry_holds(Cpu* c, TlbEntry* t, uint64_t ea, uint_t kind) noexcept nogil:
+    """Whether an operand of this type at ea is plain memory under entry t; it is then at t.addend + ea on the host."""
+    return t.tag == (((ea + (sizeof(uint_t) - 1)) & 0xFFFFFFFFFFFFF000ULL) | c.tlb_key)
+
 cdef inline bint ld(Cpu* c, Insn* i, uint64_t ea, uint_t* v) noexcept nogil:
     """Loads from linear address ea as the current CPL. False: a fault was raised; the handler returns."""
     cdef TlbEntry* t = &c.tlb_read[(ea >> PAGE_SHIFT) & TLB_MASK]

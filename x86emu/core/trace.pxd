@@ -76,7 +76,8 @@ cdef inline void goto_linked_checked(Cpu* c, Insn* i, uint64_t rip, Trace** link
         return
     c.link = link
 
-cdef Trace* find_cached(Cpu* c, uint64_t address, Trace** cache) noexcept nogil   # through the hash, into cache; or NULL
+# Looks for the trace at a backing address in the hash, keeps it in cache, and goes on with it. Tail position.
+cdef void goto_uncached(Cpu* c, uint64_t address, uint64_t rip, Trace** cache) noexcept nogil
 
 cdef inline void goto_cached(Cpu* c, Insn* i, uint64_t rip, Trace** cache) noexcept nogil:
     """Goes on at any rip (checked against limit and canonical form by the caller); cache[0] is tried first, whatever
@@ -88,19 +89,18 @@ cdef inline void goto_cached(Cpu* c, Insn* i, uint64_t rip, Trace** cache) noexc
     c.r[REG_RIP] = rip
     if unlikely(e.tag != ((linear & 0xFFFFFFFFFFFFF000ULL) | c.real_key)):
         return
-    if unlikely(t == NULL or t.address != address or t.mode != c.mode):
-        t = find_cached(c, address, cache)
-        if unlikely(t == NULL):
+    if likely(t != NULL and t.address == address and t.mode == c.mode):
+        c.budget -= t.n
+        if unlikely(c.budget < 0 or rip + t.n_bytes - 1 > c.cs_high):
+            c.budget += t.n
+            cache[0] = NULL          # it may be stale
             return
-    c.budget -= t.n
-    if unlikely(c.budget < 0 or rip + t.n_bytes - 1 > c.cs_high):
-        c.budget += t.n
-        cache[0] = NULL          # it may be stale
-        return
-    if LOOP_FORM:
-        c.next = &t.insns[0]
+        if LOOP_FORM:
+            c.next = &t.insns[0]
+        else:
+            t.insns[0].fn(c, &t.insns[0])
     else:
-        t.insns[0].fn(c, &t.insns[0])
+        goto_uncached(c, address, rip, cache)
 
 cdef inline void goto_indirect(Cpu* c, Insn* i, uint64_t rip) noexcept nogil:
     """goto_cached() with the terminal's own first link. Tail position."""

@@ -168,16 +168,14 @@ cdef void invalidate_code(Shared* s, uint64_t backing_offset, uint64_t n) noexce
                     recompute_mask(s, page)
         page += 1
 
-cdef Trace* find_cached(Cpu* c, uint64_t address, Trace** cache) noexcept nogil:
+cdef void goto_uncached(Cpu* c, uint64_t address, uint64_t rip, Trace** cache) noexcept nogil:
     cdef Trace* t = c.shared.hash[trace_bucket(address, c.mode)]
-    while t != NULL:
-        if t.address == address and t.mode == c.mode:
-            if t.second_page != NOTHING:
-                return NULL          # crosses a page: the run loop checks the second one
-            cache[0] = t
-            return t
+    while t != NULL and (t.address != address or t.mode != c.mode):
         t = t.hash_next
-    return NULL
+    if unlikely(t == NULL or t.second_page != NOTHING):
+        return                   # none yet, or it crosses a page: the run loop builds it, or checks its second page
+    cache[0] = t
+    enter_trace(c, t)
 
 cdef void flush_traces(Shared* s) noexcept nogil:
     """Forgets everything. Only between traces: the storage is reused."""
