@@ -224,6 +224,8 @@ def boot(options: argparse.Namespace) -> int:
         return _list_cpus()
 
     import json
+    import signal
+    import threading
 
     from x86emu.serial_backends import open_backend
 
@@ -234,6 +236,13 @@ def boot(options: argparse.Namespace) -> int:
             return None
         outputs.append(_Output(option, name))
         return outputs[-1]
+
+    def leave(number: int, frame: object) -> None:
+        raise SystemExit(128 + number)  # so that the terminal is put back on the way out
+
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, leave)
 
     backend: SerialBackend | None = None
     try:

@@ -42,7 +42,8 @@ class SerialBackend:
         """Puts the host back as it was; may be called twice."""
 
 
-def _write_all(descriptor: int, data: bytes) -> None:
+def _write_all(descriptor: int, data: bytes) -> bool:
+    """Writes to a descriptor that may not take everything at once; False where nobody is at the other end any more."""
     while data:
         try:
             data = data[os.write(descriptor, data) :]
@@ -50,8 +51,9 @@ def _write_all(descriptor: int, data: bytes) -> None:
             select.select([], [descriptor], [])
         except OSError as error:
             if error.errno in (errno.EIO, errno.EPIPE):
-                return  # nobody is at the other end: the line drops it
+                return False
             raise
+    return True
 
 
 class StdioBackend(SerialBackend):
@@ -82,7 +84,8 @@ class StdioBackend(SerialBackend):
         tty.setraw(self.input_fd)
 
     def write(self, data: bytes) -> None:
-        _write_all(self.output_fd, data)
+        if not _write_all(self.output_fd, data):
+            self.quit_requested = True  # as a program in a pipeline ends when its reader has gone
 
     def poll(self) -> bytes:
         if self.at_end:
@@ -229,7 +232,8 @@ class TcpBackend(SerialBackend):
             del self._kept[: -self.KEPT_BYTES]
             return
         try:
-            _write_all(self._peer.fileno(), data)
+            if not _write_all(self._peer.fileno(), data):
+                self._drop()
         except OSError:
             self._drop()
 

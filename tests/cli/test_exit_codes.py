@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -72,3 +77,24 @@ def test_list_of_models(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["boot", "--cpu", "help"]) == 0
     text = capsys.readouterr().out
     assert "i80386" in text and "features: " in text
+
+
+def test_terminal_is_put_back_when_the_run_is_terminated(path: Path) -> None:
+    bios.write(path, bios.say("up"), bios.FOREVER)
+    master, slave = os.openpty()
+    before = termios.tcgetattr(slave)
+    run = subprocess.Popen(
+        [sys.executable, "-m", "x86emu", "boot", "--bios", str(path), "-m", "4M"],
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+    )
+    output = b""
+    while b"up" not in output:
+        output += os.read(master, 100)
+    assert not termios.tcgetattr(slave)[3] & termios.ICANON
+    run.terminate()
+    assert run.wait(30) == 128 + signal.SIGTERM
+    assert termios.tcgetattr(slave) == before
+    os.close(master)
+    os.close(slave)

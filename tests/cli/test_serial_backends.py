@@ -88,6 +88,17 @@ def test_tcp_keeps_what_came_before_the_connection(capsys: pytest.CaptureFixture
     assert "127.0.0.1" in capsys.readouterr().err
 
 
+def test_reader_that_went_away_ends_the_run() -> None:
+    input_read, input_write = os.pipe()
+    output_read, output_write = os.pipe()
+    backend = StdioBackend(input_read, output_write)
+    os.close(output_read)
+    backend.write(b"lost")
+    assert backend.quit_requested
+    for descriptor in (input_read, input_write, output_write):
+        os.close(descriptor)
+
+
 @pytest.mark.parametrize("text", ["modem", "file:", "tcp:", "stdio:1", ""])
 def test_unknown_kinds(text: str) -> None:
     with pytest.raises(UserInputError, match="stdio, none, pty, file:NAME or tcp:HOST:PORT would do"):
