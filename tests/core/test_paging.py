@@ -92,12 +92,13 @@ def expected(case: Case, physical_bits: int) -> tuple[int | None, int, int]:
             allowed = user and (writable or case.access == "read")
         else:
             allowed = not (user and case.smap and not case.ac) and (writable or not case.wp or case.access == "read")
-        if not allowed:
-            return error | 1, physical, depth + 1
         if case.pke and user and case.mode in ("4-level", "5-level"):
             rights = case.pkru >> (2 * (entry >> 59 & 15)) & 3
             if rights & 1 or (rights & 2 and case.access == "write" and (case.cpl == 3 or case.wp)):
-                return error | 1 | 32, physical, depth + 1
+                error |= 32  # told whatever else is wrong (SDM 3A 4.7)
+                allowed = False
+        if not allowed:
+            return error | 1, physical, depth + 1
     return None, physical, depth + 1
 
 

@@ -61,7 +61,7 @@ def _write(msr: Msr) -> list[str]:
         case "mask":
             return [f"if value & ~0x{mask}ULL:", "    return False", f"{_place(msr)} = value", "return True"]
         case "canonical":
-            return ["if not canonical(c, value):", "    return False", f"{_place(msr)} = value", "return True"]
+            return ["if not canonical_base(c, value):", "    return False", f"{_place(msr)} = value", "return True"]
     raise ValueError(f"MSR {msr.name}: there is no write rule {msr.write!r}.")
 
 

@@ -249,6 +249,11 @@ cdef bint walk(Cpu* c, Insn* i, uint64_t linear, int access, bint user, bint imp
         if no_execute and nxe:
             return page_fault(c, i, linear, error)
     else:
+        # a protection-key violation shows in the error code whatever else is wrong (4.7)
+        if c.cr4 & CR4_PKE and allow & 4 and c.efer & EFER_LMA:
+            key_rights = (c.pkru >> (((entry >> 59) & 15) * 2)) & 3
+            if key_rights & 1 or (key_rights & 2 and access == WRITE and (user or wp)):
+                error |= PF_PK
         if user:
             if not allow & 4 or (access == WRITE and not allow & 2):
                 return page_fault(c, i, linear, error)
@@ -257,10 +262,8 @@ cdef bint walk(Cpu* c, Insn* i, uint64_t linear, int access, bint user, bint imp
                 return page_fault(c, i, linear, error)
             if access == WRITE and wp and not allow & 2:
                 return page_fault(c, i, linear, error)
-        if c.cr4 & CR4_PKE and allow & 4 and c.efer & EFER_LMA:
-            key_rights = (c.pkru >> (((entry >> 59) & 15) * 2)) & 3
-            if key_rights & 1 or (key_rights & 2 and access == WRITE and (user or wp)):
-                return page_fault(c, i, linear, error | PF_PK)
+        if error & PF_PK:
+            return page_fault(c, i, linear, error)
     # ---- accessed and dirty flags (4.8)
     for k in range(depth - 1):
         set_entry_flags(c, address[k], entries[k], 0x20, entry_size)

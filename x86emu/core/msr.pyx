@@ -7,7 +7,8 @@ rules of their own.  Memory types (PAT, MTRRs) are checked and kept; with no cac
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
 from x86emu.core.state cimport *
 from x86emu.core.features cimport *
-from x86emu.core.mmu cimport canonical, tlb_flush_all, refresh_mode, refresh_segment
+from x86emu.core.segmentation cimport canonical_base
+from x86emu.core.mmu cimport tlb_flush_all, refresh_mode, refresh_segment
 from x86emu.core.model cimport ProcessorModel, VENDOR_AMD, VENDOR_INTEL
 from x86emu.core.sysregs cimport tsc_now
 
@@ -126,7 +127,7 @@ cdef bint write_gs_base(Cpu* c, Insn* i, uint32_t number, uint64_t value) noexce
     return write_base(c, GS, value)
 
 cdef bint write_base(Cpu* c, int seg, uint64_t value) noexcept nogil:
-    if not canonical(c, value):
+    if not canonical_base(c, value):
         return False
     c.seg[seg].base = value
     refresh_segment(c, seg)

@@ -243,7 +243,7 @@ cdef bint load_system_segment(Cpu* c, Insn* i, int seg, uint32_t selector, uint3
         if not read_upper_descriptor(c, i, selector, &upper, V_GP, error):
             return False
         s.base |= upper << 32
-        if upper & 0x1F0000000000ULL or not canonical(c, s.base):
+        if upper & 0x1F0000000000ULL or not canonical_base(c, s.base):
             fault_code(c, i, V_GP, error)
             return False
     if seg == TR:
@@ -308,7 +308,7 @@ cdef void load_table(Cpu* c, Insn* i, TableRegister* table, uint64_t base_mask) 
         return
     base = (image[0] >> 16) | (image[1] << 48)
     if code64(c):
-        if not canonical(c, base):
+        if not canonical_base(c, base):
             fault_code(c, i, V_GP, 0)
             return
     else:

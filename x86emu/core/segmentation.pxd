@@ -8,6 +8,13 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
 from x86emu.core.state cimport *
 from x86emu.core.mmu cimport load_as, store_as, canonical
+from x86emu.core.vendor cimport has_la57
+
+cdef inline bint canonical_base(Cpu* c, uint64_t address) noexcept nogil:
+    """Canonical form as loads of GDTR, IDTR, LDTR, TR and of MSRs check it: by the widest linear address that the
+    processor has, whatever CR4.LA57 says."""
+    cdef int64_t top = <int64_t>address >> (56 if has_la57(c) else 47)
+    return top == 0 or top == -1
 
 # ----- descriptors -----
 cdef inline bint protected_mode(Cpu* c) noexcept nogil:

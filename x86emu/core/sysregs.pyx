@@ -13,6 +13,7 @@ from x86emu.core.state cimport *
 from x86emu.core.flags cimport *
 from x86emu.core.features cimport *
 from x86emu.core.memory_access cimport ld, st, load_bytes
+from x86emu.core.segmentation cimport canonical_base
 from x86emu.core.mmu cimport *
 from x86emu.core.engine cimport virtual_now
 from x86emu.core.model cimport ProcessorModel, VENDOR_AMD, VENDOR_INTEL, XCR0_X87, XCR0_SSE, XCR0_AVX
@@ -347,7 +348,7 @@ cdef bint invalidate_pcid(Cpu* c, Insn* i, uint64_t kind) noexcept nogil:
         fault_code(c, i, V_GP, 0)
         return False
     if kind == 0:
-        if not canonical(c, descriptor[1]):
+        if not canonical_base(c, descriptor[1]):
             fault_code(c, i, V_GP, 0)
             return False
         if pcid == (c.cr3 & 0xFFF if c.cr4 & CR4_PCIDE else 0):

@@ -13,3 +13,6 @@ cdef inline bint clears_null_base(Cpu* c) noexcept nogil:
 
 cdef inline bint has_long_mode(Cpu* c) noexcept nogil:
     return c.features[<int>FEATURE_LM] != 0
+
+cdef inline bint has_la57(Cpu* c) noexcept nogil:
+    return c.features[<int>FEATURE_LA57] != 0
