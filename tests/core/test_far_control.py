@@ -326,6 +326,21 @@ def test_syscall_and_sysret(model: str) -> None:
     assert (cpu.rip, cpu.rflags, cpu.cs.attributes) == (CODE + 2, 0x203, 0xA0FB)
 
 
+def test_single_step_through_syscall() -> None:
+    """SYSCALL that clears TF is not trapped; SYSRET that sets TF is, at once."""
+    guest = prepare_syscall("epyc_genoa")
+    guest.long_mode(3)
+    guest.cpu.rflags = 0x2 | 0x100
+    guest.put(TARGET, b"\x90\x48\x0f\x07")
+    guest.code(b"\x0f\x05\x90\x90")
+    guest.step(2)
+    assert guest.cpu.rip == TARGET + 1, "no trap: SFMASK clears TF"
+    guest.run()
+    assert guest.vector() == 1
+    assert guest.words(guest.cpu.rsp, 2, 8) == [CODE + 2, FREE + 16 | 3]
+    assert guest.cpu.dr(6) & 0x4000
+
+
 def test_sysret_to_compatibility_mode() -> None:
     guest = prepare_syscall("sapphire_rapids")
     guest.cpu.rcx, guest.cpu.r11 = 0xFFFFFFFF00012345, 0x202

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from bare_guest import (
     CODE,
@@ -23,6 +25,8 @@ from bare_guest import (
     descriptor,
     gate,
 )
+
+from x86emu.devices.pic_controller import Pic8259Controller
 
 DE, DB, NMI, BP, OF, BR, UD, DF, TS, NP, SS, GP, PF = 0, 1, 2, 3, 4, 5, 6, 8, 10, 11, 12, 13, 14
 IF, TF, NT, RF, VM, VIF, VIP = 0x200, 0x100, 0x4000, 0x10000, 0x20000, 0x80000, 0x100000
@@ -350,28 +354,49 @@ def test_iret_to_sixteen_bit_stack_keeps_the_upper_half() -> None:
 # ----- the interrupt flag -----
 
 
-class Interrupts:
+class Requests:
     """An interrupt controller that has one vector to give."""
 
     def __init__(self, guest: Guest, vector: int) -> None:
-        self.guest, self.vector = guest, vector
+        self.vector = vector
+        self.output: Callable[[bool], None] = lambda level: None
+        self.controller = Pic8259Controller(self, guest.signals)
 
     def acknowledge(self) -> int:
-        self.guest.signals.set_intr(0)
+        self.output(False)
         return self.vector
 
 
-def test_sti_shadow() -> None:
-    """The instruction behind STI runs before an interrupt is taken (SDM 2B, STI)."""
+def test_external_interrupt_and_sti_shadow() -> None:
+    """The instruction behind STI runs before an interrupt is taken (SDM 2B, STI); so STI, HLT wakes at once."""
+    for code, taken_at in ((b"\xfb\x90\x90", 2), (b"\xfb\xf4\x90", 2), (b"\xfb\xfb\x90", 2), (b"\xfb\xfa\x90", None)):
+        guest = Guest()
+        guest.protected()
+        guest.cpu.rflags = 2
+        requests = Requests(guest, 0x55)
+        requests.output(True)
+        guest.code(code)
+        guest.run()
+        if taken_at is None:
+            assert guest.cpu.rip == CODE + 4, "CLI in the shadow: not taken at all"
+            continue
+        assert guest.vector() == 0x55
+        assert guest.words(guest.cpu.rsp, 3) == [CODE + taken_at, CODE0, 0x202]
+        assert not guest.signals.intr
+
+
+def test_interrupt_between_instructions_of_running_code() -> None:
     guest = Guest()
     guest.protected()
-    guest.cpu.rflags = 2
-    guest.signals.pulse_nmi()
-    guest.put(HANDLERS + NMI * 16, IRET)
-    guest.code(b"\xfb\x90\x90")
-    guest.step()  # the NMI's IRET, then STI
-    guest.step(3)
-    assert guest.cpu.rflags & IF
+    guest.cpu.rflags = 0x202
+    requests = Requests(guest, 0x55)
+    guest.clock.schedule(50, lambda: requests.output(True))
+    guest.put(HANDLERS + 0x550, b"\x43" + IRET)  # inc ebx; iret
+    guest.code(b"\x40\xeb\xfd")  # inc eax; jmp back
+    guest.cpu.rax = guest.cpu.rbx = 0
+    assert guest.run(200) == "instructions"
+    assert guest.cpu.rbx == 1
+    assert guest.cpu.rax == 99, "198 instructions of the loop, two of the handler"
 
 
 def test_mov_ss_holds_off_nmi() -> None:
@@ -438,6 +463,38 @@ def test_single_step_trap() -> None:
     assert guest.words(guest.cpu.rsp, 3) == [CODE + 1, CODE0, 0x102]
     assert guest.cpu.dr(6) & 0x4000
     assert not guest.cpu.rflags & TF
+
+
+def test_single_step_behind_a_load_of_ss() -> None:
+    """The trap of MOV SS is lost, the next instruction's comes; in front of INT1 it does not add a second #DB."""
+    guest = Guest()
+    guest.protected()
+    guest.cpu.rax, guest.cpu.rflags = DATA0, 0x2 | TF
+    guest.code(b"\x8e\xd0\x90\x90")
+    guest.run()
+    assert (guest.vector(), guest.word(guest.cpu.rsp)) == (DB, CODE + 3)
+    guest.protected()
+    guest.cpu.rax, guest.cpu.rflags = DATA0, 0x2 | TF
+    guest.put(HANDLERS + DB * 16, b"\x43\xf4")  # inc ebx; hlt
+    guest.cpu.rbx = 0
+    guest.code(b"\x8e\xd0\xf1\x90")
+    guest.run()
+    assert guest.cpu.rbx == 1
+    assert guest.word(guest.cpu.rsp) == CODE + 3
+
+
+def test_data_breakpoint_held_off_by_mov_ss_goes_with_int1() -> None:
+    guest = Guest()
+    guest.protected()
+    guest.put(0x5000, DATA0.to_bytes(2, "little"))
+    guest.cpu.set_dr(0, 0x5000)
+    guest.cpu.set_dr(7, 0x30402)  # reads and writes, one byte
+    guest.put(HANDLERS + DB * 16, b"\x43\xf4")
+    guest.cpu.rbx = 0
+    guest.code(bytes.fromhex("8e1500500000f190"))  # mov ss, [5000h]; int1
+    guest.run()
+    assert guest.cpu.rbx == 1
+    assert guest.cpu.dr(6) & 0xF == 1
 
 
 def test_software_interrupts_are_not_stepped_into() -> None:
@@ -640,6 +697,16 @@ def test_long_mode_iret_checks() -> None:
     guest.long_mode()
     guest.cpu.rflags = 0x2 | NT
     assert guest.fault(IRETQ, 8) == (GP, 0), "NT in IA-32e mode"
+
+
+def test_iret_keeps_the_base_of_a_nulled_gs() -> None:
+    guest = Guest()
+    guest.long_mode()
+    guest.cpu.gs.base = 0x123456789
+    frame(guest, CODE + 0x100, CODE3_64, 2, STACK3, DATA3, size=8)
+    guest.code(IRETQ)
+    guest.step()
+    assert (guest.cpu.gs.selector, guest.cpu.gs.base) == (0, 0x123456789)
 
 
 def test_page_fault_sets_cr2_and_error_code() -> None:

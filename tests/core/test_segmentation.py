@@ -398,6 +398,17 @@ def test_long_mode_task_register() -> None:
     assert guest.fault(bytes.fromhex("0f00d8"), 8) == (GP, FREE), "an upper half that is not canonical"
 
 
+def test_table_bases_are_checked_by_the_processors_width() -> None:
+    """57 bits on a processor that has 5-level paging, whatever CR4.LA57 says."""
+    for model, fine in (("sapphire_rapids", True), ("nehalem_ept", False)):
+        guest = Guest(model)
+        guest.long_mode()
+        guest.put(0x5000, b"\xff\xff" + (1 << 50).to_bytes(8, "little"))
+        guest.code(bytes.fromhex("0f011c2500500000"))  # lidt
+        guest.step()
+        assert (guest.cpu.idtr.base == 1 << 50) is fine
+
+
 def test_system_selectors_are_as_built() -> None:
     guest = Guest()
     guest.protected(3)
