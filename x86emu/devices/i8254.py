@@ -15,6 +15,7 @@ from typing import Any
 from x86emu.bus.clock import Clock, Event
 from x86emu.bus.device import Device
 from x86emu.bus.irq import IrqLine
+from x86emu.devices.port61 import SpeakerPort
 
 FREQUENCY = 1_193_182  # Hz
 SECOND = 1_000_000_000  # ns
@@ -280,7 +281,7 @@ class Counter(Device):
 class I8254(Device):
     """The timer at ports 40h-43h and port 61h. Counter 0 drives `irq0`, counter 2 the speaker.
 
-    Map `read`/`write` at 40h, four ports, byte-wide, and `read_port61`/`write_port61` at 61h.
+    Map `read`/`write` at 40h, four ports, byte-wide, and `read_port61`/`write_port61` at 61h, with `port61_native`.
     """
 
     def __init__(self, clock: Clock, irq0: IrqLine) -> None:
@@ -291,6 +292,9 @@ class I8254(Device):
         self.port61 = 0
         self._event: Event | None = None
         self.counters[2].gate = False
+        self._speaker = SpeakerPort(self, clock)
+        self.port61_native = self._speaker.native
+        self._publish()
 
     def reset(self) -> None:
         for counter in self.counters:
@@ -298,6 +302,11 @@ class I8254(Device):
         self.counters[2].gate = False
         self.port61 = 0
         self._update()
+        self._publish()
+
+    def _publish(self) -> None:
+        """Tells the C side of port 61h what counter 2 does; to be called after every access that may change it."""
+        self._speaker.publish(self.port61, self.counters[2])
 
     def _tick(self) -> int:
         return ticks_at(self.clock.now())
@@ -327,7 +336,10 @@ class I8254(Device):
 
     def read(self, offset: int, size: int) -> int:
         """Counters at offsets 0 to 2; the control word cannot be read."""
-        return 0xFF if offset == 3 else self.counters[offset].read(self._tick())
+        value = 0xFF if offset == 3 else self.counters[offset].read(self._tick())
+        if offset == 2:
+            self._publish()
+        return value
 
     def write(self, offset: int, size: int, value: int) -> None:
         """Counts at offsets 0 to 2, control words and commands at 3."""
@@ -347,6 +359,7 @@ class I8254(Device):
             return
         else:
             self.counters[value >> 6].write_control(value, tick)
+        self._publish()
         if offset == 0 or offset == 3 and value >> 6 == 0:
             self._update()
 
@@ -354,12 +367,15 @@ class I8254(Device):
         """Gate and speaker bits as written, the refresh toggle, and counter 2's output."""
         tick = self._tick()
         refresh = REFRESH if tick // REFRESH_TICKS & 1 else 0
-        return self.port61 | refresh | (OUTPUT2 if self.counters[2].output(tick) else 0)
+        output = OUTPUT2 if self.counters[2].output(tick) else 0
+        self._publish()
+        return self.port61 | refresh | output
 
     def write_port61(self, offset: int, size: int, value: int) -> None:
         """Bit 0 gates counter 2, bit 1 lets its output to the speaker; bits 2 and 3 are kept."""
         self.port61 = value & WRITABLE_61
         self.counters[2].set_gate(bool(value & GATE2), self._tick())
+        self._publish()
 
     @property
     def speaker_frequency(self) -> float | None:
@@ -380,3 +396,4 @@ class I8254(Device):
             counter.load(saved)
         self.port61 = state["port61"]
         self._update()
+        self._publish()

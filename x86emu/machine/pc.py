@@ -230,7 +230,8 @@ class Machine:
         ports.map(0xA0, 2, self.pic.read_slave, self.pic.write_slave, "8259 slave", sizes=(1,))
         ports.map(0x4D0, 2, self.pic.read_elcr, self.pic.write_elcr, "ELCR", sizes=(1,))
         ports.map(0x40, 4, self.pit.read, self.pit.write, "8254", sizes=(1,))
-        ports.map(0x61, 1, self.pit.read_port61, self.pit.write_port61, "port 61h", sizes=(1,))
+        pit = self.pit
+        ports.map(0x61, 1, pit.read_port61, pit.write_port61, "port 61h", sizes=(1,), native=pit.port61_native)
         self.mmio.map(acpi.IO_APIC_BASE, 0x1000, self.ioapic.read, self.ioapic.write, "I/O APIC", sizes=(4,))
         self.mmio.map(acpi.HPET_BASE, 0x400, self.hpet.read, self.hpet.write, "HPET", sizes=(4, 8))
 
