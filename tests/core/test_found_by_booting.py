@@ -39,3 +39,10 @@ def test_start_up_ipi_right_behind_init_starts_the_processor() -> None:
     assert signals.init and signals.sipi_vector == 0x10
     signals.pulse_init()
     assert signals.sipi_vector is None
+
+
+def test_a_processor_without_counters_has_no_counter_msrs() -> None:
+    """Linux that could write AMD's K7 event selects would read the counters with RDPMC, which raises #GP(0)."""
+    machine = BareMachine("long", "default")
+    assert machine.fault("0f30", rcx=0xC0010000, rax=0, rdx=0) == (13, 0)
+    assert machine.fault("0f33", rcx=0) == (13, 0)

@@ -62,7 +62,6 @@ C0000100 | FS_BASE | lm | @fs_base | @ | - | base of FS
 C0000101 | GS_BASE | lm | @gs_base | @ | - | base of GS
 C0000102 | KERNEL_GS_BASE | lm | kernel_gs_base | canonical | - | what SWAPGS exchanges with GS's base
 C0000103 | TSC_AUX | rdtscp/rdpid | tsc_aux | mask=FFFFFFFF | - | what RDTSCP and RDPID tell in ECX
-C0010000-C0010007 | PERF_LEGACY | amd | slot | any | - | performance event selects and counters, which count nothing
 C0010010 | SYSCFG | amd | syscfg | keep=7FFFFF | - | system configuration: MTRR extensions, top of memory
 C0010015 | HWCR | amd | hwcr | any | - | hardware configuration
 C0010016-C0010019 | IORR | amd | slot | any | - | I/O range registers
