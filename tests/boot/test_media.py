@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from kit import boot, guest
+
+from tests.boot.kit import boot, guest
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 """Port input and output (Intel SDM volume 1, chapter 19; volume 2A IN and INS, volume 2B OUT and OUTS).
 
 IN and OUT stay within a trace; what a device does to the processor's wires or to the board ends the slice by its kick.
+An OUT that resets, stops or interrupts by SMI, or moves the A20 gate, has done so before the next instruction.
 Repeated INS and OUTS move whole blocks between the device and the page while the direction is up and the page is plain
 memory, and element by element otherwise.  For a repeat count of zero the port's permission is not checked: there is no
 port access to permit.
@@ -54,6 +55,10 @@ cdef inline void output(Cpu* c, Insn* i, uint32_t port, int size) noexcept nogil
     if not permitted(c, i, port, size):
         return
     port_out(c, i, port, size, c.r[RAX] & (0xFFFFFFFFULL >> (32 - 8 * size)))
+    if unlikely(c.board.stop or c.signals.reset or c.signals.init or c.signals.smi
+                or c.signals.a20_masked != c.a20_seen):
+        finish(c, i)
+        return
     chain(c, i)
 
 cdef void IN_Rb_I(Cpu* c, Insn* i) noexcept nogil:
