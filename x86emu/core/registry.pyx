@@ -21,3 +21,8 @@ cdef handler_t find_handler(str name) except NULL:
 def handler_names() -> list:
     """Names of all handlers registered so far, sorted."""
     return sorted(_handlers)
+
+
+def handler_address(name: str) -> int:
+    """Where a handler's machine code is, in this process; KeyError where there is none of that name."""
+    return _handlers[name]
