@@ -25,10 +25,10 @@ XCHG_Rq_Rq MOVAPS_V_V MOVAPS_V_Mx MOVAPS_Mx_V PADDD_V_V PXOR_V_V ADDSD_V_V MULPD
 FADD_ST0_STi MOVSXD_Rq_Rd
 """.split()
 LONGEST = 4096
-INDIRECT_JUMP = re.compile(r"^j\w+ +(?:0x)?([0-9a-f]+)\b")
-END = re.compile(r"^(jmp|ret)\b")
+INDIRECT_JUMP = re.compile(r"\bjmp +\*(?!.*\(%rip\))")
 INDIRECT_CALL = re.compile(r"\bcall +\*(?!.*\(%rip\))")
-DIRECT_JUMP = re.compile(r"^jmp +0?x?([0-9a-f]+)")
+DIRECT_JUMP = re.compile(r"^j\w+ +(?:0x)?([0-9a-f]+)\b")
+END = re.compile(r"^(jmp|ret)\b")
 
 pytestmark = [
     pytest.mark.skipif(platform.machine() != "x86_64", reason="reads x86-64 machine code"),
@@ -94,8 +94,9 @@ def code_of(name: str) -> list[str]:
     """
     from x86emu.core.registry import handler_address
 
+    handlers = starts()
     library, address = locate(handler_address(name))
-    beginnings = starts()[library]
+    beginnings = handlers[library]
     end = min([other for other in beginnings if other > address] + [address + LONGEST])
     code = instructions(library, address, end)
     seen: set[int] = set()
