@@ -77,11 +77,13 @@ cdef void _to_task(Cpu* c, Insn* i, uint32_t selector, uint64_t raw, bint call) 
         selector = <uint32_t>(raw >> 16) & 0xFFFF
     if not available_tss(c, i, selector, &tss, V_GP, 0):
         return
-    task_switch(c, i, selector, tss, TASK_CALL if call else TASK_JMP, next_rip_of(c, i), read_rflags(c) & ~<uint64_t>FLAG_RF, 0, 0, 0)
+    task_switch(c, i, selector, tss, TASK_CALL if call else TASK_JMP, next_rip_of(c, i),
+                read_rflags(c) & ~<uint64_t>FLAG_RF, 0, 0, 0)
 
 # ----- call gates -----
 
-cdef void _inner_call(Cpu* c, Insn* i, uint64_t gate, uint32_t selector, uint64_t raw, uint64_t rip, uint32_t size) noexcept nogil:
+cdef void _inner_call(Cpu* c, Insn* i, uint64_t gate, uint32_t selector, uint64_t raw, uint64_t rip,
+                      uint32_t size) noexcept nogil:
     """CALL through a gate to more privilege: a stack from the TSS, with the parameters copied."""
     cdef int dpl = dpl_of(attributes_of(raw))
     cdef uint32_t count = 0 if size == 8 else <uint32_t>(gate >> 32) & 0x1F
@@ -111,7 +113,8 @@ cdef void _inner_call(Cpu* c, Insn* i, uint64_t gate, uint32_t selector, uint64_
         return
     stack_now(c, &old)
     for k in range(count):
-        if not stack_peek(c, i, &old, <uint64_t>(count - 1 - k) * size, size, &value) or not stack_push(c, i, &new, size, value):
+        if (not stack_peek(c, i, &old, <uint64_t>(count - 1 - k) * size, size, &value)
+                or not stack_push(c, i, &new, size, value)):
             return
     if not _push_return(c, i, &new, size, next_rip_of(c, i)):
         return

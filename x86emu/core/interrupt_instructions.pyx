@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""INT n, INT3, INT1, INTO, BOUND, IRET, CLI and STI (Intel SDM volumes 2A and 2B; 3B 21.3 for virtual-8086 mode with VME).
+"""INT n, INT3, INT1, INTO, BOUND, IRET, CLI and STI (Intel SDM volumes 2A and 2B; 3B 21.3 for virtual-8086 mode).
 
 IRET in virtual-8086 mode with IOPL below 3 and CR4.VME works on VIF as volume 3B, 21.3.2 says; the pseudo-code of
 IRET's page leaves it out.

@@ -6,7 +6,8 @@ from x86emu.core.state cimport *
 # Delivers an event between two instructions; rip (c.r[REG_RIP]) is what the handler returns to.  kind is an EventKind.
 # cr2_or_dr6: the address of a #PF; DR6 bits of a #DB.  Faults met on the way are delivered in turn, up to shutdown.
 # c.exit is EXIT_NONE afterwards.  False: the processor shut down; first_fault, second_fault and fault say of what.
-cdef bint deliver_event(Cpu* c, int vector, int kind, bint has_error, uint32_t error, uint64_t cr2_or_dr6) noexcept nogil
+cdef bint deliver_event(Cpu* c, int vector, int kind, bint has_error, uint32_t error,
+                        uint64_t cr2_or_dr6) noexcept nogil
 # The same for c.fault; what the run loop calls on EXIT_FAULT.
 cdef bint deliver_fault(Cpu* c) noexcept nogil
 

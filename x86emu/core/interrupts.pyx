@@ -165,7 +165,8 @@ cdef bint _protected_mode(Cpu* c, Insn* i, int vector, int kind, bint has_error,
         for k in range(5, -1, -1):               # GS, FS, DS, ES
             if k != SS and k != CS and not stack_push(c, i, &s, size, c.seg[k].selector):
                 return False
-    if inner and (not stack_push(c, i, &s, size, c.seg[SS].selector) or not stack_push(c, i, &s, size, c.r[RSP] & 0xFFFFFFFFULL)):
+    if inner and (not stack_push(c, i, &s, size, c.seg[SS].selector)
+                  or not stack_push(c, i, &s, size, c.r[RSP] & 0xFFFFFFFFULL)):
         return False
     if (not stack_push(c, i, &s, size, flags & 0xFFFFFFFFULL) or not stack_push(c, i, &s, size, c.seg[CS].selector)
             or not stack_push(c, i, &s, size, return_rip)):
@@ -346,7 +347,8 @@ cdef bint _deliver(Cpu* c, Fault event) noexcept nogil:
 cdef bint deliver_fault(Cpu* c) noexcept nogil:
     return _deliver(c, c.fault)
 
-cdef bint deliver_event(Cpu* c, int vector, int kind, bint has_error, uint32_t error, uint64_t cr2_or_dr6) noexcept nogil:
+cdef bint deliver_event(Cpu* c, int vector, int kind, bint has_error, uint32_t error,
+                        uint64_t cr2_or_dr6) noexcept nogil:
     cdef Fault event
     event.vector = <uint8_t>vector
     event.kind = <uint8_t>kind

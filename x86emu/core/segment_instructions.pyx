@@ -2,7 +2,7 @@
 """Instructions on segment registers and descriptor tables (Intel SDM volumes 2A to 2C; 3A 5.10 for the pointer checks).
 
 PUSH of a segment register writes the whole operand, zero-extended, as the manual's first alternative and AMD's
-processors do.  LAR returns the descriptor's bits 19:16 too, which the manual leaves undefined for code and data, as zero.
+processors do.  LAR returns bits 19:16, which the manual leaves undefined for code and data, as zero.
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
 from x86emu.core.state cimport *

@@ -2,8 +2,8 @@
 # Protected-mode segmentation (SDM 3A chapters 3 and 5; real and virtual-8086 mode: SDM 3B chapter 21).
 # Everything that reads a descriptor table or fills a segment register, and stacks that are not the running one.
 #
-# Every function that returns bint raises its fault itself (through i, or outside an instruction when i is NULL) and then
-# returns False; the caller returns at once.  `ext` is the EXT bit of error codes: 1 while an event is being delivered
+# Every function that returns bint raises its fault itself (through i, or outside an instruction when i is NULL) and
+# then returns False; the caller returns at once.  `ext` is the EXT bit of error codes: 1 while an event is being delivered
 # that the program did not ask for (SDM 3A 6.13).
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
 from x86emu.core.state cimport *
@@ -62,7 +62,7 @@ cdef inline void bounds_of(Segment* s) noexcept nogil:
         s.high = s.limit
 
 cdef inline void segment_from(Segment* s, uint32_t selector, uint64_t raw) noexcept nogil:
-    """The hidden part of a segment register from its descriptor; upper base bits of a system descriptor are not in raw."""
+    """The hidden part of a segment register from its descriptor; base bits 63:32 of a system descriptor are not in raw."""
     s.base = base_of(raw)
     s.limit = limit_of(raw)
     s.attributes = attributes_of(raw)
@@ -75,7 +75,8 @@ cdef bint descriptor_address(Cpu* c, uint32_t selector, uint64_t* linear) noexce
 cdef bint read_descriptor(Cpu* c, Insn* i, uint32_t selector, uint64_t* raw) noexcept nogil
 cdef bint read_descriptor_or(Cpu* c, Insn* i, uint32_t selector, uint64_t* raw, int vector, uint32_t ext) noexcept nogil
 # Upper half of a 16-byte descriptor of IA-32e mode; error_code complete.
-cdef bint read_upper_descriptor(Cpu* c, Insn* i, uint32_t selector, uint64_t* raw, int vector, uint32_t error) noexcept nogil
+cdef bint read_upper_descriptor(Cpu* c, Insn* i, uint32_t selector, uint64_t* raw, int vector,
+                                uint32_t error) noexcept nogil
 # Sets the accessed bit in memory and in *raw.
 cdef bint mark_accessed(Cpu* c, Insn* i, uint32_t selector, uint64_t* raw) noexcept nogil
 # Sets or clears the busy bit of a TSS descriptor in memory.
@@ -85,7 +86,7 @@ cdef bint mark_busy(Cpu* c, Insn* i, uint32_t selector, bint busy) noexcept nogi
 # Loads ES, SS, DS, FS or GS as MOV does, in every mode. Calls refresh_segment(); the caller calls refresh_mode().
 cdef bint load_segment(Cpu* c, Insn* i, int seg, uint32_t selector) noexcept nogil
 cdef void load_null(Cpu* c, int seg, uint32_t selector) noexcept nogil
-cdef void load_real(Cpu* c, int seg, uint32_t selector) noexcept nogil      # base = selector * 16; limit and rights stay
+cdef void load_real(Cpu* c, int seg, uint32_t selector) noexcept nogil      # base = selector * 16; the limit stays
 cdef void load_v86(Cpu* c, int seg, uint32_t selector) noexcept nogil       # fixed limit and rights
 cdef void load_cache(Cpu* c, int seg, Segment* s) noexcept nogil            # a segment checked before
 # Checks a descriptor for CS as a direct JMP or CALL target (SDM 2A, CALL: "conforming/nonconforming code").
@@ -93,7 +94,8 @@ cdef bint check_code_target(Cpu* c, Insn* i, uint32_t selector, uint64_t raw) no
 # Reads and checks the SS of an inner stack; null_ok for 64-bit mode is the caller's. #TS(selector), #SS(selector).
 cdef bint inner_stack_segment(Cpu* c, Insn* i, uint32_t selector, int dpl, Segment* s, uint32_t ext) noexcept nogil
 # Stack pointer for privilege level dpl from the running TSS (SDM 3A 8.2): selector (0 in a 64-bit TSS) and offset.
-cdef bint inner_stack_pointer(Cpu* c, Insn* i, int dpl, uint32_t* selector, uint64_t* offset, uint32_t ext) noexcept nogil
+cdef bint inner_stack_pointer(Cpu* c, Insn* i, int dpl, uint32_t* selector, uint64_t* offset,
+                              uint32_t ext) noexcept nogil
 # Interrupt stack table (SDM 3A 6.14.5), entry 1..7.
 cdef bint interrupt_stack_pointer(Cpu* c, Insn* i, int entry, uint64_t* offset, uint32_t ext) noexcept nogil
 # A far return to an outer level makes data segments null that the new CPL may not use (SDM 3A 5.8.6).

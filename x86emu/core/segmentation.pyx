@@ -31,7 +31,8 @@ cdef bint descriptor_address(Cpu* c, uint32_t selector, uint64_t* linear) noexce
         linear[0] &= 0xFFFFFFFFULL
     return True
 
-cdef bint read_descriptor_or(Cpu* c, Insn* i, uint32_t selector, uint64_t* raw, int vector, uint32_t ext) noexcept nogil:
+cdef bint read_descriptor_or(Cpu* c, Insn* i, uint32_t selector, uint64_t* raw, int vector,
+                             uint32_t ext) noexcept nogil:
     cdef uint64_t linear
     if not descriptor_address(c, selector, &linear):
         fault_code(c, i, vector, (selector & 0xFFFC) | ext)
@@ -41,7 +42,8 @@ cdef bint read_descriptor_or(Cpu* c, Insn* i, uint32_t selector, uint64_t* raw, 
 cdef bint read_descriptor(Cpu* c, Insn* i, uint32_t selector, uint64_t* raw) noexcept nogil:
     return read_descriptor_or(c, i, selector, raw, V_GP, 0)
 
-cdef bint read_upper_descriptor(Cpu* c, Insn* i, uint32_t selector, uint64_t* raw, int vector, uint32_t error) noexcept nogil:
+cdef bint read_upper_descriptor(Cpu* c, Insn* i, uint32_t selector, uint64_t* raw, int vector,
+                                uint32_t error) noexcept nogil:
     cdef uint64_t linear
     if not descriptor_address(c, selector + 8, &linear):
         fault_code(c, i, vector, error)
@@ -84,7 +86,8 @@ cdef void load_real(Cpu* c, int seg, uint32_t selector) noexcept nogil:
         s.attributes = 0x93
         s.limit = 0xFFFF
     # Code too is writable in real mode, and has no privilege: type 3 as after RESET (SDM 3A table 10-1).
-    s.attributes = (s.attributes & (ATTR_G | ATTR_DB | ATTR_AVL)) | 0x93 | (s.attributes & ATTR_EXPAND_DOWN if not s.attributes & ATTR_CODE else 0)
+    s.attributes &= ATTR_G | ATTR_DB | ATTR_AVL | (0 if s.attributes & ATTR_CODE else ATTR_EXPAND_DOWN)
+    s.attributes |= 0x93
     s.selector = <uint16_t>selector
     s.base = <uint64_t>(selector & 0xFFFF) << 4
     refresh_segment(c, seg)
@@ -188,7 +191,8 @@ cdef bint inner_stack_segment(Cpu* c, Insn* i, uint32_t selector, int dpl, Segme
     segment_from(s, selector, raw)
     return True
 
-cdef bint inner_stack_pointer(Cpu* c, Insn* i, int dpl, uint32_t* selector, uint64_t* offset, uint32_t ext) noexcept nogil:
+cdef bint inner_stack_pointer(Cpu* c, Insn* i, int dpl, uint32_t* selector, uint64_t* offset,
+                              uint32_t ext) noexcept nogil:
     cdef Segment* tr = &c.seg[TR]
     cdef uint64_t value = 0
     cdef uint32_t at

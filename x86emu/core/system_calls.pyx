@@ -4,7 +4,7 @@
 Where the vendors differ the model decides:
 * Intel: SYSCALL and SYSRET are #UD outside 64-bit mode, SYSRET to a non-canonical RIP is #GP(0) at CPL 0.
 * AMD: both work in legacy mode (target in STAR[31:0]) and compatibility mode (CSTAR); a non-canonical RIP faults at
-  CPL 3 behind SYSRET; SYSRET does not reload the base, limit and rights of SS; SYSENTER and SYSEXIT are #UD in long mode.
+  CPL 3 behind SYSRET; SYSRET does not reload base, limit and rights of SS; SYSENTER and SYSEXIT are #UD in long mode.
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
 from x86emu.core.state cimport *

@@ -21,5 +21,6 @@ cdef bint available_tss(Cpu* c, Insn* i, uint32_t selector, uint64_t* raw, int v
 # Whether size bytes of I/O ports from port on may be accessed now: CPL <= IOPL, or the TSS's permission bits are clear.
 # False: #GP(0), or the page fault met on the way, has been raised.
 cdef bint io_permitted(Cpu* c, Insn* i, uint32_t port, uint32_t size) noexcept nogil
-# The software interrupt redirection bit of the TSS (SDM 3B 21.3.3.4): 1, or no bit within the limit: by the IDT. -1: fault.
+# The software interrupt redirection bit of the TSS (SDM 3B 21.3.3.4). 1, or no bit within the limit: by the IDT.
+# -1: a fault was raised.
 cdef int interrupt_redirection_bit(Cpu* c, Insn* i, int vector) noexcept nogil

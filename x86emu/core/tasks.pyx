@@ -51,7 +51,8 @@ cdef bint _read_state(Cpu* c, Insn* i, uint64_t base, bint wide, TaskState* t) n
     t.selectors[FS] = 0
     t.selectors[GS] = 0
     if not wide:
-        if not system_load(c, i, _at(base, TSS16_IP), 2, &t.eip) or not system_load(c, i, _at(base, TSS16_FLAGS), 2, &t.eflags):
+        if (not system_load(c, i, _at(base, TSS16_IP), 2, &t.eip)
+                or not system_load(c, i, _at(base, TSS16_FLAGS), 2, &t.eflags)):
             return False
         for k in range(8):
             if not system_load(c, i, _at(base, TSS16_AX + 2 * k), 2, &t.r[k]):
@@ -69,14 +70,14 @@ cdef bint _read_state(Cpu* c, Insn* i, uint64_t base, bint wide, TaskState* t) n
     for k in range(6):
         if not system_load(c, i, _at(base, TSS32_ES + 4 * k), 2, &t.selectors[k]):
             return False
-    if not system_load(c, i, _at(base, TSS32_LDT), 2, &t.ldt) or not system_load(c, i, _at(base, TSS32_TRAP), 2, &t.trap):
-        return False
-    return True
+    return (system_load(c, i, _at(base, TSS32_LDT), 2, &t.ldt)
+            and system_load(c, i, _at(base, TSS32_TRAP), 2, &t.trap))
 
 cdef bint _write_state(Cpu* c, Insn* i, uint64_t base, bint wide, uint64_t eip, uint64_t eflags) noexcept nogil:
     cdef int k
     if not wide:
-        if not system_store(c, i, _at(base, TSS16_IP), 2, eip) or not system_store(c, i, _at(base, TSS16_FLAGS), 2, eflags):
+        if (not system_store(c, i, _at(base, TSS16_IP), 2, eip)
+                or not system_store(c, i, _at(base, TSS16_FLAGS), 2, eflags)):
             return False
         for k in range(8):
             if not system_store(c, i, _at(base, TSS16_AX + 2 * k), 2, c.r[k] & 0xFFFF):
@@ -85,7 +86,8 @@ cdef bint _write_state(Cpu* c, Insn* i, uint64_t base, bint wide, uint64_t eip, 
             if not system_store(c, i, _at(base, TSS16_ES + 2 * k), 2, c.seg[k].selector):
                 return False
         return True
-    if not system_store(c, i, _at(base, TSS32_EIP), 4, eip) or not system_store(c, i, _at(base, TSS32_EFLAGS), 4, eflags):
+    if (not system_store(c, i, _at(base, TSS32_EIP), 4, eip)
+            or not system_store(c, i, _at(base, TSS32_EFLAGS), 4, eflags)):
         return False
     for k in range(8):
         if not system_store(c, i, _at(base, TSS32_EAX + 4 * k), 4, c.r[k] & 0xFFFFFFFFULL):
@@ -188,8 +190,8 @@ cdef bint _enter_task(Cpu* c, TaskState* t, bint wide, bint has_error, uint32_t 
     cdef Stack stack
     for k in range(8):
         c.r[k] = t.r[k]
-    # Until its descriptor has been checked a register holds the new selector and nothing usable; CPL 3 meanwhile, so that
-    # a fault's handler gets a stack of its own.
+    # Until its descriptor has been checked a register holds the new selector and nothing usable; CPL 3 meanwhile, so
+    # that a fault's handler gets a stack of its own.
     for k in range(6):
         c.seg[k].selector = <uint16_t>t.selectors[k]
         c.seg[k].attributes = ATTR_UNUSABLE
