@@ -78,6 +78,7 @@ def test_every_table_is_found_and_sums_to_zero() -> None:
     found = tables(CONFIG)
     assert set(found) == {b"RSDT", b"XSDT", b"FACP", b"APIC", b"HPET", b"DSDT", b"FACS"}
     assert b"HPET" not in tables(AcpiConfig(hpet=False))
+    assert b"APIC" not in tables(AcpiConfig(apic=False))
 
 
 def test_fadt_names_the_board() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.machine import tiny_bios as bios
+from x86emu.errors import UserInputError
 from x86emu.machine import Machine, StopReason
 
 
@@ -127,6 +128,38 @@ def test_application_processor_takes_init_and_start_up(path: Path) -> None:
     m = machine(path, code, cpus=2)
     assert m.run(100_000_000).reason is StopReason.HALTED
     assert sorted(m.debug_console.text) == ["A", "B"]
+
+
+@pytest.mark.parametrize("model", ["i80386", "default"])
+def test_timer_interrupt_reaches_the_processor(path: Path, model: str) -> None:
+    """The 8254 by the 8259 pair: at INTR of a processor without a local APIC, else at its LINT0."""
+    enable_lint0 = b""
+    if model == "default":
+        pointer_at = 0x810
+        enable_lint0 = (
+            b"\x2e\x66\x0f\x01\x16" + pointer_at.to_bytes(2, "little") + b"\x0f\x20\xc0\x0c\x01\x0f\x22\xc0"
+            + b"\xb8\x08\x00\x8e\xd8" + b"\x0f\x20\xc0\x24\xfe\x0f\x22\xc0"
+            + b"\x67\x66\xc7\x05\xf0\x00\xe0\xfe\xff\x01\x00\x00"  # spurious vector register: enabled
+            + b"\x67\x66\xc7\x05\x50\x03\xe0\xfe\x00\x07\x00\x00"  # LINT0: ExtINT
+        )  # fmt: skip
+    handler = 0x400
+    code = (
+        enable_lint0 + b"\x31\xc0\x8e\xd8\x8e\xd0\xbc\x00\x70"  # DS = SS = 0, SP = 7000h
+        + b"\xc7\x06\x20\x00" + handler.to_bytes(2, "little") + b"\xc7\x06\x22\x00\x00\xf0"  # vector 8
+        + bios.out8(0x20, 0x11) + bios.out8(0x21, 0x08) + bios.out8(0x21, 0x04) + bios.out8(0x21, 0x01)
+        + bios.out8(0x21, 0xFE) + bios.out8(0x43, 0x34) + bios.out8(0x40, 0x00) + bios.out8(0x40, 0x10)
+        + b"\xfb\xf4\xeb\xfd"  # STI; HLT; again
+    )  # fmt: skip
+    code = code.ljust(handler, b"\0") + bios.say("T", 0x402) + bios.out8(0x20, 0x20) + b"\xcf"
+    code = code.ljust(0x800, b"\0") + bytes(8) + bytes.fromhex("ffff00000092cf00") + b"\x0f\x00\x00\x08\x0f\x00"
+    m = machine(path, code, cpu=model)
+    assert m.run(100_000, until="TTT").reason is StopReason.EXPECTATION_MET
+    assert m.stats()["interrupts"]["08h"] >= 3
+
+
+def test_processors_without_apic_are_alone(path: Path) -> None:
+    with pytest.raises(UserInputError, match="--smp 2: the processor model i80386 has no local APIC"):
+        machine(path, bios.HALT, cpu="i80386", cpus=2)
 
 
 def test_two_processors_repeat(path: Path) -> None:

@@ -46,6 +46,7 @@ class AcpiConfig:
 
     processors: tuple[int, ...] = (0,)
     memory_below_4g: int = 256 << 20
+    apic: bool = True
     hpet: bool = True
     sleep_states: tuple[int, ...] = (5,)
     gpe0_port: int = GPE0
@@ -335,7 +336,9 @@ def build(config: AcpiConfig) -> dict[str, bytes]:
     point(fadt_at + 36, 4, facs_at)
     point(fadt_at + 40, 4, dsdt_at)
     loader.add_checksum(TABLES_FILE, fadt_at + 9, fadt_at, len(blob) - fadt_at)
-    listed = [fadt_at, place(madt(config))]
+    listed = [fadt_at]
+    if config.apic:
+        listed.append(place(madt(config)))
     if config.hpet:
         listed.append(place(hpet()))
     roots = {}

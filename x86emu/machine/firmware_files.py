@@ -47,8 +47,11 @@ def vga_rom(config: MachineConfig) -> bytes | None:
     return None
 
 
-def files(config: MachineConfig, layout: MemoryLayout, plan: BootPlan | None) -> Offered:
-    """All that the machine offers; a kernel's boot ROM comes first in the boot order."""
+def files(config: MachineConfig, layout: MemoryLayout, plan: BootPlan | None, *, apic: bool = True) -> Offered:
+    """All that the machine offers; a kernel's boot ROM comes first in the boot order.
+
+    Without ``apic`` the processor has no local APIC, and the tables say nothing of APICs.
+    """
     offered = Offered()
     for key, value, size in (
         (fw_cfg.KEY_RAM_SIZE, config.memory, 8),
@@ -61,7 +64,7 @@ def files(config: MachineConfig, layout: MemoryLayout, plan: BootPlan | None) ->
     ):
         offered.items[key] = value.to_bytes(size, "little")
 
-    tables = acpi.AcpiConfig(processors=tuple(range(config.cpus)), memory_below_4g=layout.below_4g)
+    tables = acpi.AcpiConfig(processors=tuple(range(config.cpus)), memory_below_4g=layout.below_4g, apic=apic)
     offered.files["etc/e820"] = layout.e820()
     offered.files["etc/system-states"] = acpi.system_states(tables)
     offered.files.update(acpi.build(tables))

@@ -45,12 +45,14 @@ from x86emu.devices.isa_debug_exit import IsaDebugExit
 from x86emu.devices.lapic import ApicBus, LocalApic
 from x86emu.devices.mc146818 import Mc146818
 from x86emu.devices.parallel import ParallelPort
+from x86emu.devices.pic_controller import Pic8259Controller
 from x86emu.devices.piix3 import Piix3
 from x86emu.devices.piix4_acpi import Piix4Acpi
 from x86emu.devices.piix_ide import PiixIde
 from x86emu.devices.port92 import Port92
 from x86emu.devices.uart16550 import Uart16550
 from x86emu.devices.vga import Vga
+from x86emu.errors import UserInputError
 from x86emu.firmware import bios as bios_images
 from x86emu.firmware.kernel import plan_kernel
 from x86emu.machine import acpi, firmware_files
@@ -149,6 +151,11 @@ class Machine:
 
         config = self.config
         self.model = processor_model(config.cpu)
+        if config.cpus > 1 and "apic" not in self.model.features:
+            raise UserInputError(
+                f"--smp {config.cpus}: the processor model {self.model.name} has no local APIC, so it is alone; a"
+                " model with the feature apic (--cpu help lists them) would do"
+            )
         image = bios_images.load_bios(config.bios)
         plan = None
         if config.kernel is not None:
@@ -190,7 +197,7 @@ class Machine:
         self.ports.map(0x70, 2, self.rtc.read, self.rtc.write, "MC146818", sizes=(1,))
         self.ports.map(0x72, 2, self.rtc.read_extended, self.rtc.write_extended, "MC146818 extended", sizes=(1,))
         self._wire_pci(drives)
-        self._wire_fw_cfg(firmware_files.files(config, self.layout, plan))
+        self._wire_fw_cfg(firmware_files.files(config, self.layout, plan, apic=bool(self.lapics)))
         self._build_engine()
 
     def _add(self, device: D) -> D:
@@ -215,13 +222,23 @@ class Machine:
     def _wire_interrupts(self) -> None:
         self.pic = self._add(I8259Pair())
         self.apic_bus = ApicBus()
-        self.lapics = [
-            LocalApic(index, signals, self.clock, self.apic_bus, bsp=index == 0, pic=self.pic)
-            for index, signals in enumerate(self.signals)
-        ]
+        features = self.model.features
+        self.lapics = []
+        if "apic" in features:
+            self.lapics = [
+                LocalApic(
+                    index, signals, self.clock, self.apic_bus, bsp=index == 0, pic=self.pic,
+                    x2apic="x2apic" in features, tsc_deadline="tsc_deadline" in features,
+                    physical_bits=self.model.physical_bits,
+                )
+                for index, signals in enumerate(self.signals)
+            ]  # fmt: skip
         self.ioapic = self._add(IoApic(self.apic_bus, apic_id=IO_APIC_ID))
-        bootstrap = self.lapics[0]
-        self.pic.output = lambda level: bootstrap.set_lint(0, level)  # virtual wire: the pair's INTR is at LINT0
+        if self.lapics:
+            bootstrap = self.lapics[0]
+            self.pic.output = lambda level: bootstrap.set_lint(0, level)  # virtual wire: the pair's INTR is at LINT0
+        else:
+            self.pic_controller = Pic8259Controller(self.pic, self.signals[0])  # its INTR is the processor's own
         self.bridge = Piix3(InterruptLines(self.pic, self.ioapic), self._reset_request)
         self.hpet = self._add(Hpet(self.clock, self.ioapic, self.bridge.isa))
         self.pit = self._add(I8254(self.clock, IrqLine(self.hpet, 0, "pit")))
