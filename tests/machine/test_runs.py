@@ -10,6 +10,7 @@ import pytest
 from tests.machine import tiny_bios as bios
 from x86emu.errors import UserInputError
 from x86emu.machine import Machine, StopReason
+from x86emu.machine.run import POLL_NANOSECONDS
 
 
 @pytest.fixture
@@ -53,7 +54,7 @@ def test_triple_fault_names_its_place(path: Path) -> None:
     m = machine(path, bios.TRIPLE_FAULT)
     result = m.run(100_000)
     assert result.reason is StopReason.TRIPLE_FAULT
-    assert "processor 0 at" in result.detail and "vector" in result.detail
+    assert "processor 0 at f000:" in result.detail and "#GP error 0x1a at the gate of vector 3" in result.detail
     assert m.stats()["exceptions"]["#GP"] >= 1
 
 
@@ -186,3 +187,11 @@ def test_statistics(path: Path) -> None:
     assert stats["ports"]["debug console"] == {"reads": 0, "writes": 2}
     assert stats["exceptions"] == stats["interrupts"] == {}
     assert stats["instructions"] == m.instructions == stats["processors"][0]["instructions"]
+
+
+def test_host_clock_holds_virtual_time_back(path: Path) -> None:
+    """An idle guest would race through hours; paced, it is never ahead of the host by more than a look at it."""
+    m = machine(path, b"\xfb\xf4\xeb\xfd")  # STI; HLT; again
+    result = m.run(timeout=0.1, host_clock=True)
+    assert result.reason is StopReason.TIME_OUT
+    assert m.clock.now() <= result.seconds * 1e9 + POLL_NANOSECONDS

@@ -77,6 +77,7 @@ EXCEPTION_NAMES = {
     0: "#DE", 1: "#DB", 3: "#BP", 4: "#OF", 5: "#BR", 6: "#UD", 7: "#NM", 8: "#DF", 10: "#TS", 11: "#NP", 12: "#SS",
     13: "#GP", 14: "#PF", 16: "#MF", 17: "#AC", 18: "#MC", 19: "#XM",
 }  # fmt: skip
+SELECTOR_ERRORS = (10, 11, 12, 13)  # exceptions whose error code names a descriptor
 TRACED = ("rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp")
 
 D = TypeVar("D", bound=Device)
@@ -439,10 +440,7 @@ class Machine:
         """Which processor shut down, where, and by which faults."""
         for cpu in self.engine.cpus:
             if cpu.activity == ACTIVITY_SHUTDOWN:
-                faults = ", then ".join(
-                    f"vector {vector}" + (f" error {error:#x}" if error is not None else "")
-                    for vector, error, _ in cpu.faults()
-                )
+                faults = ", then ".join(_fault_words(vector, error) for vector, error, _ in cpu.faults())
                 return f"processor {cpu.index} at {cpu.cs.selector:04x}:{cpu.rip:x}: {faults}"
         return ""
 
@@ -533,3 +531,12 @@ class Machine:
         for cpu in self.engine.cpus:
             digest.update(cpu.saved_state())
         return digest.hexdigest()
+
+
+def _fault_words(vector: int, error: int | None) -> str:
+    """An exception for people: `#GP error 0x33 at the gate of vector 6` (SDM 3A 6.13 for the error code)."""
+    words = EXCEPTION_NAMES.get(vector, f"vector {vector}")
+    if error is None:
+        return words
+    words += f" error {error:#x}"
+    return words + f" at the gate of vector {error >> 3}" if vector in SELECTOR_ERRORS and error & 2 else words
