@@ -27,3 +27,8 @@ cdef class Engine:
     cdef public int64_t quantum
     cdef readonly object stop_reason
     cdef object hook
+    # A round of turns that an instruction limit has cut: where it began, the longest turn so far, whose turn it is, what
+    # is left of that turn (0: all) and what was used of it, and how many processors were active.
+    cdef bint round_cut
+    cdef int64_t round_start, round_longest, round_span, round_done
+    cdef int round_next, round_active

@@ -482,8 +482,8 @@ cdef class Engine:
         Raises what a device handler raised, and KeyboardInterrupt.
         """
         cdef int64_t left = FOREVER if max_instructions is None else max_instructions
-        cdef int64_t deadline, span, executed, longest, now
-        cdef int end, active
+        cdef int64_t deadline, span, executed, longest, now, done
+        cdef int end, active, index, n_cpus = len(self.cpus)
         cdef Processor cpu
         cdef Clock clock = self.clock
         cdef Board* board = &self.wiring.board
@@ -491,7 +491,8 @@ cdef class Engine:
         cdef list cpus = self.cpus
         self.stop_reason = None
         while True:
-            clock.run_due()
+            if not self.round_cut:          # what is due waits for the end of a round that a limit has cut
+                clock.run_due()
             if self.wiring.exception is not None:
                 error = self.wiring.exception
                 self.wiring.exception = None
@@ -505,24 +506,39 @@ cdef class Engine:
                 self.stop_reason = "instructions"
                 return "instructions"
             deadline = clock.next_deadline()
-            now = clock.base
-            self.schedule.base = now
-            longest = 0
-            active = 0
-            for cpu in cpus:
-                span = deadline - now
-                if span > self.quantum:
-                    span = self.quantum
-                if span > left:
-                    span = left
-                if span <= 0:
-                    span = 1
+            if self.round_cut:
+                now, longest, active, index = self.round_start, self.round_longest, self.round_active, self.round_next
+                span, done = self.round_span, self.round_done
+            else:
+                now, longest, active, index = clock.base, 0, 0, 0
+                span = done = 0
+            self.round_cut = False
+            while index < n_cpus:
+                cpu = cpus[index]
+                if not span:                # a turn from its start
+                    span = min(deadline - now, self.quantum)
+                    if span <= 0:
+                        span = 1
+                clock.base = self.schedule.base = now + done
                 self.schedule.running = cpu.state
-                end = run_slice(cpu.state, span, &executed)
+                end = run_slice(cpu.state, min(span, left), &executed)
                 self.schedule.running = NULL
                 left -= executed
-                if executed > longest:
-                    longest = executed
+                done += executed
+                if done > longest:
+                    longest = done
+                if left <= 0 and n_cpus > 1 and end != SLICE_STOP and (end != SLICE_IDLE and executed < span
+                                                                       or index + 1 < n_cpus):
+                    # The limit cuts the round: the next run() goes on in the middle of it, so that cuts change nothing.
+                    self.round_cut = True
+                    if end != SLICE_IDLE and executed < span:
+                        self.round_next, self.round_span, self.round_done = index, span - executed, done
+                        self.round_active = active
+                    else:
+                        self.round_next, self.round_span, self.round_done = index + 1, 0, 0
+                        self.round_active = active + (end != SLICE_IDLE)
+                    self.round_start, self.round_longest = now, longest
+                    break
                 if end != SLICE_IDLE:
                     active += 1
                 if end == SLICE_STOP:
@@ -537,10 +553,14 @@ cdef class Engine:
                     break
                 if left <= 0:
                     break
-                if len(cpus) > 1:
+                if n_cpus > 1:
                     deadline = clock.next_deadline()
+                index += 1
+                span = done = 0
             clock.base = now + longest
             self.schedule.base = clock.base
+            if self.round_cut:
+                continue
             if not active and not board.stop and self.wiring.exception is None:
                 deadline = clock.next_deadline()
                 if deadline == FOREVER:

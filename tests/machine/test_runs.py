@@ -101,11 +101,12 @@ def test_trace_tells_every_instruction(path: Path) -> None:
     assert len(lines) == 4
 
 
-def test_application_processor_takes_init_and_start_up(path: Path) -> None:
-    """Broadcast INIT and SIPI, one right behind the other, start processor 1 at 08000h; it says so and halts."""
+def two_processor_firmware() -> bytes:
+    """Broadcast INIT and SIPI, one right behind the other, start processor 1 at 08000h; both work, speak and halt."""
+    ap_code = bios.delay(20_000) + bios.out8(0x402, ord("A")) + bios.HALT
     to_ram = b"".join(
         b"\xc6\x06" + (0x8000 + n).to_bytes(2, "little") + bytes([byte])  # MOV byte [8000h + n], byte
-        for n, byte in enumerate(bios.out8(0x402, ord("A")) + bios.HALT)
+        for n, byte in enumerate(ap_code)
     )
     # LGDT, protected mode, then the local APIC's registers through a flat DS, and back to real mode: unreal mode.
     gdt_at, pointer_at = 0x800, 0x810
@@ -122,13 +123,28 @@ def test_application_processor_takes_init_and_start_up(path: Path) -> None:
 
     code = (
         to_ram + unreal + store(0xF0, 0x1FF) + store(0x300, 0xC4500) + store(0x300, 0xC4608)
-        + bios.say("B", 0x402) + bios.HALT
+        + bios.delay(15_000) + bios.say("B", 0x402) + bios.HALT
     )  # fmt: skip
     code = code.ljust(gdt_at, b"\0") + bytes(8) + bytes.fromhex("ffff00000092cf00")
     code += b"\x0f\x00" + (0xF0000 + gdt_at).to_bytes(4, "little")
-    m = machine(path, code, cpus=2)
+    return code
+
+
+def test_application_processor_takes_init_and_start_up(path: Path) -> None:
+    m = machine(path, two_processor_firmware(), cpus=2)
     assert m.run(100_000_000).reason is StopReason.HALTED
     assert sorted(m.debug_console.text) == ["A", "B"]
+
+
+@pytest.mark.parametrize("piece", [997, 4000, 7_919])
+def test_two_processors_in_pieces_are_the_same_run(path: Path, piece: int) -> None:
+    whole, pieces = (machine(path, two_processor_firmware(), cpus=2) for _ in range(2))
+    whole.run()
+    while pieces.run(piece).reason is StopReason.INSTRUCTION_LIMIT:
+        pass
+    assert pieces.debug_console.text == whole.debug_console.text
+    assert [cpu.instructions for cpu in pieces.cpus] == [cpu.instructions for cpu in whole.cpus]
+    assert pieces.state_hash() == whole.state_hash()
 
 
 @pytest.mark.parametrize("model", ["i80386", "default"])
