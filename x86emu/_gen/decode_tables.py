@@ -94,7 +94,8 @@ def handler_name(row: Row, mnemonic: str, operand_size: str, memory: bool, addre
     explicit = row.attributes.get("handler")
     if explicit:
         return str(explicit)
-    return "_".join([mnemonic, *(operand_name(o, operand_size, memory, address_size) for o in row.operands)])
+    name = "_".join([mnemonic, *(operand_name(o, operand_size, memory, address_size) for o in row.operands)])
+    return f"{name}_{row.attributes['variant']}" if row.has("variant") else name
 
 
 def is_memory_operand(operand: Operand) -> bool:
@@ -297,6 +298,7 @@ class Compiler:
 def specificity(row: Row, prefix: str) -> tuple[int, ...]:
     """Sort key: the row that says more about an encoding is tried first."""
     return (
+        0 if row.has("variant") else 1,
         0 if row.modrm is not None and not row.modrm_plus_i else 1 if row.modrm is not None else 2,
         0 if prefix in ("66F3", "66F2") else 1 if prefix in ("F3", "F2") else 2 if prefix else 3,
         0 if row.has("W0") or row.has("W1") else 1,

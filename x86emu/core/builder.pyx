@@ -13,6 +13,7 @@ from x86emu.core.trace cimport *
 from x86emu.core.mmu cimport translate_code, fetch_byte, drop_write_entries
 from x86emu.core.physical cimport backing_of
 from x86emu.core.registry cimport find_handler
+from x86emu.core.features cimport *
 import x86emu.core.decode as decode_module
 
 cdef enum:
@@ -330,6 +331,9 @@ cdef Trace* find_trace(Cpu* c, bint single) noexcept nogil:
     cdef TlbEntry* e = &c.tlb_exec[(linear >> PAGE_SHIFT) & TLB_MASK]
     cdef Trace* t
     if rip > c.cs_high:
+        if c.features[<int>FEATURE_PRE386] and not c.cr0 & CR0_PE:
+            c.r[REG_RIP] = <uint16_t>rip     # IP has 16 bits
+            return NULL
         fault_code(c, NULL, V_GP, 0)
         return NULL
     if e.tag != (page | c.real_key):
@@ -337,7 +341,7 @@ cdef Trace* find_trace(Cpu* c, bint single) noexcept nogil:
             return NULL
         if e.tag != (page | c.real_key):
             t = build(c, rip, linear, mode | MODE_SINGLE, NOTHING)
-            if t != NULL and t.n_bytes and rip + t.n_bytes - 1 > c.cs_high:
+            if t != NULL and t.n_bytes and rip + t.n_bytes - 1 > c.cs_high and not c.features[<int>FEATURE_PRE186]:
                 fault_code(c, NULL, V_GP, 0)
                 return NULL
             return t
@@ -358,7 +362,7 @@ cdef Trace* find_trace(Cpu* c, bint single) noexcept nogil:
         t = build(c, rip, linear, mode, address)
         if t == NULL:
             return NULL
-    if rip + t.n_bytes - 1 > c.cs_high and t.n_bytes:
+    if rip + t.n_bytes - 1 > c.cs_high and t.n_bytes and not c.features[<int>FEATURE_PRE186]:
         if not single:
             return find_trace(c, True)
         fault_code(c, NULL, V_GP, 0)

@@ -9,6 +9,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int8_t, int16_t,
 from libc.string cimport memcpy
 from libc.stdlib cimport calloc
 from x86emu.core.state cimport *
+from x86emu.core.features cimport *
 from x86emu.core.registry cimport find_handler
 
 from x86emu._generated import decode_tables as _tables
@@ -114,6 +115,8 @@ cdef int decode(const uint8_t* p, uint32_t available, uint32_t mode, const uint8
     cdef const RowInfo* candidate
     cdef int verdict = DECODED
     cdef uint32_t displacement_bytes = 0
+    cdef bint early = features[FEATURE_PRE386]
+    cdef uint32_t longest = 10 if early and features[FEATURE_I286] else 15     # iAPX 286 PRM, 11.2
     d.segment_override = 0xFF
     d.lock = 0
     d.memory = 0
@@ -121,15 +124,15 @@ cdef int decode(const uint8_t* p, uint32_t available, uint32_t mode, const uint8
     d.row = NULL
     # ---- prefixes (2.1.1, 2.2.1)
     while True:
-        if at >= 15:
+        if at >= longest:
             return TOO_LONG
         if at >= available:
             return NEED_MORE
         b = p[at]
         at += 1
-        if b == 0x66:
+        if b == 0x66 and not early:
             operand_66 = 1
-        elif b == 0x67:
+        elif b == 0x67 and not early:
             address_67 = 1
         elif b == 0xF3 or b == 0xF2:
             rep = b
@@ -143,9 +146,9 @@ cdef int decode(const uint8_t* p, uint32_t available, uint32_t mode, const uint8
             d.segment_override = DS
         elif b == 0x26:
             d.segment_override = ES
-        elif b == 0x64 and features[3]:
+        elif b == 0x64 and not early:
             d.segment_override = FS
-        elif b == 0x65 and features[3]:
+        elif b == 0x65 and not early:
             d.segment_override = GS
         elif code == MODE_CODE64 and (b & 0xF0) == 0x40:
             rex = b
@@ -155,12 +158,9 @@ cdef int decode(const uint8_t* p, uint32_t available, uint32_t mode, const uint8
         rex = 0
     if code == MODE_CODE64 and d.segment_override < FS:
         d.segment_override = 0xFF        # ES, CS, SS, DS overrides are ignored (2.1.1)
-    if not features[3]:
-        operand_66 = 0
-        address_67 = 0
     opcode = b
     if b == 0x0F:
-        if at >= 15:
+        if at >= longest:
             return TOO_LONG
         if at >= available:
             return NEED_MORE
@@ -169,7 +169,7 @@ cdef int decode(const uint8_t* p, uint32_t available, uint32_t mode, const uint8
         opcode_map = 1
         if opcode == 0x38 or opcode == 0x3A:
             opcode_map = 2 if opcode == 0x38 else 3
-            if at >= 15:
+            if at >= longest:
                 return TOO_LONG
             if at >= available:
                 return NEED_MORE
@@ -177,7 +177,7 @@ cdef int decode(const uint8_t* p, uint32_t available, uint32_t mode, const uint8
             at += 1
     modrm_there = has_modrm[opcode_map * 256 + opcode]
     if modrm_there:
-        if at >= 15:
+        if at >= longest:
             return TOO_LONG
         if at >= available:
             return NEED_MORE
@@ -254,7 +254,7 @@ cdef int decode(const uint8_t* p, uint32_t available, uint32_t mode, const uint8
     d.scale = 0
     d.displacement = 0
     d.seg = DS
-    if modrm_there:
+    if modrm_there and (row == NULL or row.has_modrm):
         at += 1
         rm = modrm & 7
         if mod != 3 and (row == NULL or row.mod != 3):       # 3: MOV CR and DR, which ignore ModRM.mod
@@ -274,7 +274,7 @@ cdef int decode(const uint8_t* p, uint32_t available, uint32_t mode, const uint8
             else:
                 displacement_bytes = 1 if mod == 1 else 4 if mod == 2 else 0
                 if rm == 4:
-                    if at >= 15:
+                    if at >= longest:
                         return TOO_LONG
                     if at >= available:
                         return NEED_MORE
@@ -298,7 +298,7 @@ cdef int decode(const uint8_t* p, uint32_t available, uint32_t mode, const uint8
                 if d.base == RSP or d.base == RBP:
                     d.seg = SS
             if displacement_bytes:
-                if at + displacement_bytes > 15:
+                if at + displacement_bytes > longest:
                     return TOO_LONG
                 if at + displacement_bytes > available:
                     return NEED_MORE
@@ -316,7 +316,7 @@ cdef int decode(const uint8_t* p, uint32_t available, uint32_t mode, const uint8
     d.immediate2 = 0
     if row.immediate1:
         k = immediate_bytes(row.immediate1, size, d.address_size, code)
-        if at + k > 15:
+        if at + k > longest:
             return TOO_LONG
         if at + k > available:
             return NEED_MORE
@@ -336,7 +336,7 @@ cdef int decode(const uint8_t* p, uint32_t available, uint32_t mode, const uint8
         at += k
         if row.immediate2:
             k = immediate_bytes(row.immediate2, size, d.address_size, code)
-            if at + k > 15:
+            if at + k > longest:
                 return TOO_LONG
             if at + k > available:
                 return NEED_MORE
@@ -348,7 +348,7 @@ cdef int decode(const uint8_t* p, uint32_t available, uint32_t mode, const uint8
     if d.plan.handler == 0:
         return UNDEFINED
     # ---- LOCK: only with a memory destination of a lockable row (SDM 2A, LOCK)
-    if d.lock and not (row.attributes & ROW_LOCK and d.memory == 1):
+    if d.lock and not early and not (row.attributes & ROW_LOCK and d.memory == 1):
         return UNDEFINED
     # ---- coprocessor availability (SDM 3A, tables 2-2, 13-1)
     if row.attributes & (ROW_X87 | ROW_MMX | ROW_SSE):
@@ -362,7 +362,7 @@ cdef int decode(const uint8_t* p, uint32_t available, uint32_t mode, const uint8
             return NOT_AVAILABLE
     for k in range(3):
         d.slots[k] = register_slot(d.plan.slots[k * 2], d.plan.slots[k * 2 + 1], modrm, opcode, rex) if d.plan.slots[k * 2] else 0
-    if row.has_segment_register and ((modrm >> 3) & 7) >= 6:
+    if row.has_segment_register and ((modrm >> 3) & 7) >= (4 if early else 6) and not features[FEATURE_PRE186]:
         return UNDEFINED
     return DECODED
 

@@ -10,6 +10,8 @@ from x86emu.core.mmu cimport refresh_mode, slow_probe
 from x86emu.core.alu cimport *
 from x86emu.core.stack cimport *
 from x86emu.core.integer cimport *
+from x86emu.core.features cimport *
+from x86emu.core.early cimport real_mode_flags
 
 cdef inline uint64_t next_random(Cpu* c) noexcept nogil:
     """RDRAND and RDSEED read one reproducible stream, SplitMix64 (Steele, Lea, Flood 2014); its state is saved with the
@@ -115,6 +117,8 @@ cdef bint pushf(Cpu* c, Insn* i, uint32_t size) noexcept nogil:
             fault_code(c, i, V_GP, 0)
             return False
         image = (image & ~<uint64_t>FLAG_IF) | FLAG_IOPL | (FLAG_IF if image & FLAG_VIF else 0)
+    if c.features[<int>FEATURE_PRE386] and not c.cr0 & CR0_PE:
+        image = real_mode_flags(c, image)
     if size == 2:
         return push16(c, i, <uint16_t>image)
     elif size == 4:

@@ -10,6 +10,8 @@ from x86emu.core.state cimport *
 from x86emu.core.flags cimport read_rflags
 from x86emu.core.mmu cimport system_load, load_as, refresh_mode, canonical
 from x86emu.core.segmentation cimport *
+from x86emu.core.features cimport *
+from x86emu.core.early cimport real_mode_flags
 from x86emu.core.tasks cimport task_switch, available_tss, TASK_EVENT
 
 cdef enum:
@@ -33,6 +35,8 @@ cdef bint _real_mode(Cpu* c, Insn* i, int vector, uint64_t return_rip, uint64_t 
         return False
     if not system_load(c, i, (c.idtr.base + vector * 4) & 0xFFFFFFFFULL, 4, &entry):
         return False
+    if c.features[<int>FEATURE_PRE386]:
+        flags = real_mode_flags(c, flags)
     stack_now(c, &s)
     if not stack_room(c, i, &s, 2, 3):
         return False

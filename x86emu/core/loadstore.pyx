@@ -6,6 +6,7 @@ Segmentation (Intel SDM volume 3A, chapter 3 and 5.3): only modes and operands t
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
 from x86emu.core.state cimport *
 from x86emu.core.memory_access cimport *
+from x86emu.core.early cimport *
 from x86emu.core.trace cimport goto_linked, goto_linked_checked, goto_indirect
 
 include "loadstore_forms.pxi"
@@ -23,8 +24,9 @@ cdef void SEGMENT_EA(Cpu* c, Insn* i) noexcept nogil:
         c.r[REG_LINEAR] = s.base + ea
     else:
         # i.imm is the operand's length in bytes
-        if unlikely(ea < s.low or ea + <uint64_t>i.imm - 1 > s.high or (i.aux >> 2) & 3 & ~s.access):
-            fault_code(c, i, V_SS if i.seg == SS else V_GP, 0)
+        if unlikely(ea < s.low or ea + <uint64_t>i.imm - 1 > s.high or (i.aux >> 2) & 3 & ~s.access) and not (
+                c.features[<int>FEATURE_PRE186]):
+            fault_code(c, i, stack_fault(c) if i.seg == SS else V_GP, 0)
             return
         c.r[REG_LINEAR] = <uint32_t>(s.base + ea)
     chain(c, i)

@@ -3,6 +3,7 @@
 # whatever is wrong with the address itself is #SS(0); page faults come from the MMU.
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
 from x86emu.core.state cimport *
+from x86emu.core.early cimport *
 from x86emu.core.mmu cimport slow_load, slow_store, slow_probe, canonical
 
 cdef bint stack_linear(Cpu* c, Insn* i, uint64_t sp, uint32_t size, bint write, uint64_t* linear) noexcept nogil:
@@ -15,19 +16,29 @@ cdef bint stack_linear(Cpu* c, Insn* i, uint64_t sp, uint32_t size, bint write, 
         linear[0] = sp
         return True
     if not s.access & (ACCESS_WRITE if write else ACCESS_READ) or sp < s.low or sp + size - 1 > s.high:
-        fault_code(c, i, V_SS, 0)
+        fault_code(c, i, stack_fault(c), 0)
         return False
     linear[0] = <uint32_t>(s.base + sp)
     return True
 
 cdef bint stack_store_slow(Cpu* c, Insn* i, uint64_t sp, uint64_t value, uint32_t size) noexcept nogil:
     cdef uint64_t linear = 0
+    if c.features[<int>FEATURE_PRE186] and (sp & 0xFFFF) == 0xFFFF and size == 2:      # wraps within the segment
+        return slow_store(c, i, c.seg[SS].base + 0xFFFF, value & 0xFF, 1) and slow_store(c, i, c.seg[SS].base, value >> 8, 1)
     if not stack_linear(c, i, sp, size, True, &linear):
         return False
     return slow_store(c, i, linear, value, size)
 
 cdef bint stack_load_slow(Cpu* c, Insn* i, uint64_t sp, uint32_t size) noexcept nogil:
     cdef uint64_t linear = 0
+    if c.features[<int>FEATURE_PRE186] and (sp & 0xFFFF) == 0xFFFF and size == 2:
+        if not slow_load(c, i, c.seg[SS].base, 1):
+            return False
+        linear = c.mtmp << 8
+        if not slow_load(c, i, c.seg[SS].base + 0xFFFF, 1):
+            return False
+        c.mtmp = linear | (c.mtmp & 0xFF)
+        return True
     if not stack_linear(c, i, sp, size, False, &linear):
         return False
     return slow_load(c, i, linear, size)

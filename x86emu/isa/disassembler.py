@@ -46,6 +46,8 @@ _BY_SIZE = {
     "SYSRET": ("sysret", "sysret", "sysretq"),
     "SYSEXIT": ("sysexit", "sysexit", "sysexitq"),
 }
+_EARLY = ("pre386", "pre186")
+"""Features that contradict today's instruction set, which is what disassemble() takes by default."""
 _STRINGS = frozenset("MOVS CMPS STOS LODS SCAS INS OUTS".split())
 _ADDRESS_COUNTERS = {"JCXZ": {16: "jcxz", 32: "jecxz", 64: "jrcxz"}}
 
@@ -95,6 +97,7 @@ class _Undefined(Exception):
 
 def _specificity(row: Row, prefix: str) -> tuple[int, ...]:
     return (
+        0 if row.has("variant") else 1,
         0 if row.modrm is not None and not row.modrm_plus_i else 1 if row.modrm is not None else 2,
         0 if prefix in ("66F3", "66F2") else 1 if prefix in ("F3", "F2") else 2 if prefix else 3,
         0 if row.has("W0") or row.has("W1") else 1,
@@ -121,7 +124,7 @@ def _rows_for(opcode_map: int, opcode: int) -> list[Row]:
 
 def _accepts(row: Row, i: _Instruction, mod: int, features: Container[str] | None) -> bool:
     """Whether the row is the one for what has been read so far (prefixes, opcode, ModRM)."""
-    if features is not None and row.feature not in features:
+    if row.feature not in features if features is not None else row.feature in _EARLY:
         return False
     if row.extension is not None and row.extension != i.modrm >> 3 & 7:
         return False

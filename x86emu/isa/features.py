@@ -165,6 +165,8 @@ fzrm               | 7.1.eax.10      |  |  | fast zero-length REP MOVSB
 fsrs               | 7.1.eax.11      |  |  | fast short REP STOSB
 null_sel_clr_base  | 80000021.eax.6  |  |  | loading a null selector clears the base (AMD)
 lfence_serializing | 80000021.eax.2  |  |  | LFENCE always serializes (AMD)
+pre386             | -               | base |  | what ended with the 80386: LOCK before anything, FLAGS 12-15 fixed
+pre186             | -               | pre386 |  | what ended with the 80186: unmasked shift counts, aliases, no #UD
 """
 
 

@@ -15,13 +15,13 @@ ROWS = """
 # ----- carry-less multiplication -----
 66 0F 3A 44 | PCLMULQDQ | Vdq, Wdq, Ib | - | sse,feature=pclmulqdq
 # ----- SHA -----
-NP 0F 38 C8 | SHA1NEXTE | Vdq, Wdq | - | unaligned,sse,feature=sha
-NP 0F 38 C9 | SHA1MSG1 | Vdq, Wdq | - | unaligned,sse,feature=sha
-NP 0F 38 CA | SHA1MSG2 | Vdq, Wdq | - | unaligned,sse,feature=sha
-NP 0F 38 CB | SHA256RNDS2 | Vdq, Wdq, XMM0 | - | unaligned,sse,feature=sha
-NP 0F 38 CC | SHA256MSG1 | Vdq, Wdq | - | unaligned,sse,feature=sha
-NP 0F 38 CD | SHA256MSG2 | Vdq, Wdq | - | unaligned,sse,feature=sha
-NP 0F 3A CC | SHA1RNDS4 | Vdq, Wdq, Ib | - | unaligned,sse,feature=sha
+NP 0F 38 C8 | SHA1NEXTE | Vdq, Wdq | - | unaligned,sse,feature=sha,undefined=alignment
+NP 0F 38 C9 | SHA1MSG1 | Vdq, Wdq | - | unaligned,sse,feature=sha,undefined=alignment
+NP 0F 38 CA | SHA1MSG2 | Vdq, Wdq | - | unaligned,sse,feature=sha,undefined=alignment
+NP 0F 38 CB | SHA256RNDS2 | Vdq, Wdq, XMM0 | - | unaligned,sse,feature=sha,undefined=alignment
+NP 0F 38 CC | SHA256MSG1 | Vdq, Wdq | - | unaligned,sse,feature=sha,undefined=alignment
+NP 0F 38 CD | SHA256MSG2 | Vdq, Wdq | - | unaligned,sse,feature=sha,undefined=alignment
+NP 0F 3A CC | SHA1RNDS4 | Vdq, Wdq, Ib | - | unaligned,sse,feature=sha,undefined=alignment
 # ----- SSE4A (AMD APM volume 4) -----
 66 0F 78 /0 | EXTRQ | Uq, Ib, Ib | - | reg,sse,feature=sse4a
 66 0F 79 | EXTRQ | Vq, Uq | - | reg,sse,feature=sse4a

@@ -154,7 +154,7 @@ F3 90 | PAUSE | - | - | end,B0
 9F | LAHF | - | r=szapc | i64
 9F | LAHF | - | r=szapc | o64,feature=lahf_lm
 D6 | SALC | - | r=c | i64
-0F C8+r | BSWAP | Zv | - | feature=i486
+0F C8+r | BSWAP | Zv | - | feature=i486,undefined=word
 0F 38 F0 | MOVBE | Gv, Mv | - | wo,mem,feature=movbe
 0F 38 F1 | MOVBE | Mv, Gv | - | wo,mem,feature=movbe
 NP 0F C3 | MOVNTI | My, Gy | - | wo,mem,feature=sse2
@@ -176,7 +176,7 @@ NP 0F C3 | MOVNTI | My, Gy | - | wo,mem,feature=sse2
 FF /6 | PUSH | Ev | - | ro,d64
 9C | PUSHF | !v | r=oszapc | d64
 9D | POPF | !v | w=oszapc | d64,end
-C8 | ENTER | Iw, Ib, !v | - | d64,feature=i186
+C8 | ENTER | Iw, Ib, !v | - | d64,feature=i186,undefined=frame
 C9 | LEAVE | !v | - | d64,feature=i186
 # ----- flags -----
 F5 | CMC | - | w=c r=c | -
@@ -189,17 +189,17 @@ C0 /0 | ROL | Eb, Ib | w=c r=oc u=o | feature=i186
 C0 /1 | ROR | Eb, Ib | w=c r=oc u=o | feature=i186
 C0 /2 | RCL | Eb, Ib | w=c r=oc u=o | feature=i186
 C0 /3 | RCR | Eb, Ib | w=c r=oc u=o | feature=i186
-C0 /4 | SHL | Eb, Ib | w=szpc r=oszapc u=oa | feature=i186
-C0 /5 | SHR | Eb, Ib | w=szpc r=oszapc u=oa | feature=i186
-C0 /6 | SHL | Eb, Ib | w=szpc r=oszapc u=oa | feature=i186
+C0 /4 | SHL | Eb, Ib | w=szpc r=oszapc u=oa | feature=i186,undefined=carry
+C0 /5 | SHR | Eb, Ib | w=szpc r=oszapc u=oa | feature=i186,undefined=carry
+C0 /6 | SHL | Eb, Ib | w=szpc r=oszapc u=oa | feature=i186,undefined=carry
 C0 /7 | SAR | Eb, Ib | w=szpc r=oszapc u=oa | feature=i186
 C1 /0 | ROL | Ev, Ib | w=c r=oc u=o | feature=i186
 C1 /1 | ROR | Ev, Ib | w=c r=oc u=o | feature=i186
 C1 /2 | RCL | Ev, Ib | w=c r=oc u=o | feature=i186
 C1 /3 | RCR | Ev, Ib | w=c r=oc u=o | feature=i186
-C1 /4 | SHL | Ev, Ib | w=szpc r=oszapc u=oa | feature=i186
-C1 /5 | SHR | Ev, Ib | w=szpc r=oszapc u=oa | feature=i186
-C1 /6 | SHL | Ev, Ib | w=szpc r=oszapc u=oa | feature=i186
+C1 /4 | SHL | Ev, Ib | w=szpc r=oszapc u=oa | feature=i186,undefined=carry
+C1 /5 | SHR | Ev, Ib | w=szpc r=oszapc u=oa | feature=i186,undefined=carry
+C1 /6 | SHL | Ev, Ib | w=szpc r=oszapc u=oa | feature=i186,undefined=carry
 C1 /7 | SAR | Ev, Ib | w=szpc r=oszapc u=oa | feature=i186
 D0 /0 | ROL | Eb, 1 | w=oc | -
 D0 /1 | ROR | Eb, 1 | w=oc | -
@@ -221,22 +221,22 @@ D2 /0 | ROL | Eb, CL | w=c r=oc u=o | -
 D2 /1 | ROR | Eb, CL | w=c r=oc u=o | -
 D2 /2 | RCL | Eb, CL | w=c r=oc u=o | -
 D2 /3 | RCR | Eb, CL | w=c r=oc u=o | -
-D2 /4 | SHL | Eb, CL | w=szpc r=oszapc u=oa | -
-D2 /5 | SHR | Eb, CL | w=szpc r=oszapc u=oa | -
-D2 /6 | SHL | Eb, CL | w=szpc r=oszapc u=oa | -
+D2 /4 | SHL | Eb, CL | w=szpc r=oszapc u=oa | undefined=carry
+D2 /5 | SHR | Eb, CL | w=szpc r=oszapc u=oa | undefined=carry
+D2 /6 | SHL | Eb, CL | w=szpc r=oszapc u=oa | undefined=carry
 D2 /7 | SAR | Eb, CL | w=szpc r=oszapc u=oa | -
 D3 /0 | ROL | Ev, CL | w=c r=oc u=o | -
 D3 /1 | ROR | Ev, CL | w=c r=oc u=o | -
 D3 /2 | RCL | Ev, CL | w=c r=oc u=o | -
 D3 /3 | RCR | Ev, CL | w=c r=oc u=o | -
-D3 /4 | SHL | Ev, CL | w=szpc r=oszapc u=oa | -
-D3 /5 | SHR | Ev, CL | w=szpc r=oszapc u=oa | -
-D3 /6 | SHL | Ev, CL | w=szpc r=oszapc u=oa | -
+D3 /4 | SHL | Ev, CL | w=szpc r=oszapc u=oa | undefined=carry
+D3 /5 | SHR | Ev, CL | w=szpc r=oszapc u=oa | undefined=carry
+D3 /6 | SHL | Ev, CL | w=szpc r=oszapc u=oa | undefined=carry
 D3 /7 | SAR | Ev, CL | w=szpc r=oszapc u=oa | -
-0F A4 | SHLD | Ev, Gv, Ib | w=szpc r=oszapc u=oa | feature=i386
-0F A5 | SHLD | Ev, Gv, CL | w=szpc r=oszapc u=oa | feature=i386
-0F AC | SHRD | Ev, Gv, Ib | w=szpc r=oszapc u=oa | feature=i386
-0F AD | SHRD | Ev, Gv, CL | w=szpc r=oszapc u=oa | feature=i386
+0F A4 | SHLD | Ev, Gv, Ib | w=szpc r=oszapc u=oa | feature=i386,undefined=count
+0F A5 | SHLD | Ev, Gv, CL | w=szpc r=oszapc u=oa | feature=i386,undefined=count
+0F AC | SHRD | Ev, Gv, Ib | w=szpc r=oszapc u=oa | feature=i386,undefined=count
+0F AD | SHRD | Ev, Gv, CL | w=szpc r=oszapc u=oa | feature=i386,undefined=count
 # ----- bits -----
 0F A3 | BT | Ev, Gv | w=c u=osap | ro,asz,feature=i386
 0F AB | BTS | Ev, Gv | w=c u=osap | lock,asz,feature=i386
@@ -246,8 +246,8 @@ D3 /7 | SAR | Ev, CL | w=szpc r=oszapc u=oa | -
 0F BA /5 | BTS | Ev, Ib | w=c u=osap | lock,feature=i386
 0F BA /6 | BTR | Ev, Ib | w=c u=osap | lock,feature=i386
 0F BA /7 | BTC | Ev, Ib | w=c u=osap | lock,feature=i386
-0F BC | BSF | Gv, Ev | w=z u=osapc | feature=i386
-0F BD | BSR | Gv, Ev | w=z u=osapc | feature=i386
+0F BC | BSF | Gv, Ev | w=z u=osapc | feature=i386,undefined=zero_source
+0F BD | BSR | Gv, Ev | w=z u=osapc | feature=i386,undefined=zero_source
 F3 0F BC | TZCNT | Gv, Ev | w=zc u=osap | wo,feature=bmi1
 F3 0F BD | LZCNT | Gv, Ev | w=zc u=osap | wo,feature=lzcnt
 F3 0F B8 | POPCNT | Gv, Ev | w=oszapc | wo,feature=popcnt

@@ -46,10 +46,10 @@ NP 0F 5E | DIVPS | Vps, Wps | - | sse,feature=sse
 F3 0F 5E | DIVSS | Vss, Wss | - | sse,feature=sse
 NP 0F 5F | MAXPS | Vps, Wps | - | sse,feature=sse
 F3 0F 5F | MAXSS | Vss, Wss | - | sse,feature=sse
-NP 0F 52 | RSQRTPS | Vps, Wps | - | sse,wo,feature=sse
-F3 0F 52 | RSQRTSS | Vss, Wss | - | sse,feature=sse
-NP 0F 53 | RCPPS | Vps, Wps | - | sse,wo,feature=sse
-F3 0F 53 | RCPSS | Vss, Wss | - | sse,feature=sse
+NP 0F 52 | RSQRTPS | Vps, Wps | - | sse,wo,feature=sse,approximate=12bits
+F3 0F 52 | RSQRTSS | Vss, Wss | - | sse,feature=sse,approximate=12bits
+NP 0F 53 | RCPPS | Vps, Wps | - | sse,wo,feature=sse,approximate=12bits
+F3 0F 53 | RCPSS | Vss, Wss | - | sse,feature=sse,approximate=12bits
 # ----- logic, shuffling -----
 NP 0F 54 | ANDPS | Vps, Wps | - | sse,feature=sse
 NP 0F 55 | ANDNPS | Vps, Wps | - | sse,feature=sse

@@ -29,7 +29,7 @@ F3 0F 7E | MOVQ | Vq, Wq | - | wo,sse,feature=sse2
 F3 0F D6 | MOVQ2DQ | Vdq, Nq | - | wo,reg,sse,feature=sse2
 F2 0F D6 | MOVDQ2Q | Pq, Uq | - | wo,reg,sse,feature=sse2
 66 0F E7 | MOVNTDQ | Mdq, Vdq | - | wo,mem,sse,feature=sse2
-66 0F F7 | MASKMOVDQU | Vdq, Udq, Xb | - | ro,reg,asz,sse,feature=sse2
+66 0F F7 | MASKMOVDQU | Vdq, Udq, Xb | - | ro,reg,asz,sse,feature=sse2,undefined=fault_address
 66 0F D7 | PMOVMSKB | Gd, Udq | - | wo,reg,sse,feature=sse2
 66 0F C4 | PINSRW | Vdq, Rd, Ib | - | reg,sse,feature=sse2
 66 0F C4 | PINSRW | Vdq, Mw, Ib | - | mem,sse,feature=sse2

@@ -53,22 +53,22 @@ D9 EB   | FLDPI  | -        | - | x87
 D9 EC   | FLDLG2 | -        | - | x87
 D9 ED   | FLDLN2 | -        | - | x87
 D9 EE   | FLDZ   | -        | - | x87
-D9 F0   | F2XM1  | -        | - | x87
-D9 F1   | FYL2X  | -        | - | x87
-D9 F2   | FPTAN  | -        | - | x87
-D9 F3   | FPATAN | -        | - | x87
+D9 F0   | F2XM1  | -        | - | x87,approximate=one_ulp
+D9 F1   | FYL2X  | -        | - | x87,approximate=one_ulp
+D9 F2   | FPTAN  | -        | - | x87,approximate=one_ulp
+D9 F3   | FPATAN | -        | - | x87,approximate=one_ulp
 D9 F4   | FXTRACT | -       | - | x87
 D9 F5   | FPREM1 | -        | - | x87
 D9 F6   | FDECSTP | -       | - | x87
 D9 F7   | FINCSTP | -       | - | x87
 D9 F8   | FPREM  | -        | - | x87
-D9 F9   | FYL2XP1 | -       | - | x87
+D9 F9   | FYL2XP1 | -       | - | x87,approximate=one_ulp
 D9 FA   | FSQRT  | -        | - | x87
-D9 FB   | FSINCOS | -       | - | x87
+D9 FB   | FSINCOS | -       | - | x87,approximate=one_ulp
 D9 FC   | FRNDINT | -       | - | x87
 D9 FD   | FSCALE | -        | - | x87
-D9 FE   | FSIN   | -        | - | x87
-D9 FF   | FCOS   | -        | - | x87
+D9 FE   | FSIN   | -        | - | x87,approximate=one_ulp
+D9 FF   | FCOS   | -        | - | x87,approximate=one_ulp
 # ----- DA -----
 DA C0+i | FCMOVB  | ST0, STi | r=c  | x87, feature=cmov
 DA C8+i | FCMOVE  | ST0, STi | r=z  | x87, feature=cmov

@@ -120,9 +120,12 @@ ATTRIBUTES: dict[str, str] = {
     "mmx": "#UD by CR0.EM, #NM by CR0.TS",
     "sse": "#UD by CR0.EM and CR4.OSFXSR, #NM by CR0.TS",
     "unaligned": "a memory operand of 16 bytes need not be aligned",
+    "variant": "=NAME: the handler's name ends with _NAME; the row goes before others of its encoding",
+    "undefined": "=RULE: results that the manual leaves undefined (x86emu/conform/compare.py)",
+    "approximate": "=RULE: results that the manual only bounds (x86emu/conform/compare.py)",
     "handler": "=NAME: the handler's name where the computed one does not fit",
 }
-_WITH_VALUE = frozenset({"feature", "aux", "handler"})
+_WITH_VALUE = frozenset({"feature", "aux", "handler", "variant", "undefined", "approximate"})
 _EXCLUSIVE = (("mem", "reg"), ("i64", "o64"), ("W0", "W1"), ("rep", "repz"), ("ro", "wo"), ("d64", "f64"))
 _PREFIXES = ("66", "F3", "F2")
 

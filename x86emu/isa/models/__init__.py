@@ -96,6 +96,8 @@ def feature_set(*texts: str) -> frozenset[str]:
 
 
 # Groups that the model files share.
+I8086 = "base pre386 pre186"
+I286 = "base i186 i286 pre386"
 I386 = "base i186 i286 i386 smm"
 I486 = f"{I386} i486"
 PENTIUM = f"{I486} cpuid pentium fpu vme de pse tsc msr mce cx8"

@@ -1,0 +1,241 @@
+"""Compares outcomes of two engines; what a row of the instruction table calls undefined does not count.
+
+Flags: the row's u= column.  Results: the row's attribute `undefined`, one of the rules below, and `approximate`, for
+what the manuals bound instead of define.  There is no other list of exceptions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from x86emu.conform.records import NO_VECTOR, Records, code_of
+from x86emu.isa.table import Row, load_rows
+
+COMPARED_FLAGS = 0xCD5
+GPR = "rax rcx rdx rbx rsp rbp rsi rdi r8 r9 r10 r11 r12 r13 r14 r15".split()
+
+# An operating system reports several exceptions alike: the vector that stands for each.
+_CLASSES = np.arange(258, dtype=np.int16)
+_CLASSES[[4, 5]] = 13
+_CLASSES[11] = 12
+_CLASSES[19] = 16
+
+
+def vector_classes(vectors: NDArray[np.int16]) -> NDArray[np.int16]:
+    """Vectors with those made equal that a process cannot tell apart; -1 and -2 stay."""
+    return np.where(vectors >= 0, _CLASSES[vectors], vectors)
+
+
+def differing(expected: Records, actual: Records, undefined_flags: NDArray[np.uint64], ymm: bool = False) -> NDArray[np.intp]:
+    """Numbers of the cases whose outcomes differ anywhere, before the rules for undefined results."""
+    differs = vector_classes(expected["vector"]) != vector_classes(actual["vector"])
+    differs |= (expected["gpr"] != actual["gpr"]).any(axis=1)
+    differs |= expected["rip"] != actual["rip"]
+    differs |= ((expected["rflags"] ^ actual["rflags"]) & np.uint64(COMPARED_FLAGS) & ~undefined_flags) != 0
+    differs |= (expected["xmm"] != actual["xmm"]).any(axis=(1, 2))
+    if ymm:
+        differs |= (expected["ymm_high"] != actual["ymm_high"]).any(axis=(1, 2))
+    differs |= (expected["window"] != actual["window"]).any(axis=1)
+    differs |= (expected["st_mantissa"] != actual["st_mantissa"]).any(axis=1)
+    differs |= (expected["st_exponent"] != actual["st_exponent"]).any(axis=1)
+    for name in ("digest", "control", "status", "valid", "mxcsr"):
+        differs |= expected[name] != actual[name]
+    page_fault = (expected["vector"] == 14) & (actual["vector"] == 14)
+    differs |= page_fault & (expected["fault_address"] != actual["fault_address"])
+    return np.flatnonzero(differs)
+
+
+def differences(case: Any, expected: Any, actual: Any, undefined_flags: int) -> list[str]:
+    """What differs in one case, as sentences without subject; empty where the rules excuse all of it."""
+    found: dict[str, str] = {}
+    wanted, got = int(expected["vector"]), int(actual["vector"])
+    if vector_classes(np.array([wanted])) != vector_classes(np.array([got])):
+        if 13 in (wanted, got) and int(case["row"]) >= 0:
+            row = load_rows()[int(case["row"])]
+            if row.attributes.get("undefined") == "alignment" and _parts(row, case)[2]:
+                return []
+        return [f"vector {_vector(got)}, expected {_vector(wanted)}"]
+    for n, name in enumerate(GPR):
+        if expected["gpr"][n] != actual["gpr"][n]:
+            found[name] = f"{name} {int(actual['gpr'][n]):x}, expected {int(expected['gpr'][n]):x}"
+    if expected["rip"] != actual["rip"]:
+        start = int(case["rip"])
+        found["rip"] = f"rip {int(actual['rip']) - start:+d}, expected {int(expected['rip']) - start:+d}"
+    wrong = (int(expected["rflags"]) ^ int(actual["rflags"])) & COMPARED_FLAGS & ~undefined_flags
+    if wrong:
+        found["rflags"] = (
+            f"flags {int(actual['rflags']) & COMPARED_FLAGS:03x}, expected {int(expected['rflags']) & COMPARED_FLAGS:03x}"
+            f" (differ in {wrong:03x})"
+        )
+    for n in range(16):
+        if (expected["xmm"][n] != actual["xmm"][n]).any():
+            found[f"xmm{n}"] = f"xmm{n} {_vector_text(actual['xmm'][n])}, expected {_vector_text(expected['xmm'][n])}"
+    for n in range(8):
+        one, other = _extended(actual, n), _extended(expected, n)
+        if one != other:
+            found[f"st{n}"] = f"st{n} {one}, expected {other}"
+    for name in ("control", "status", "valid", "mxcsr"):
+        if expected[name] != actual[name]:
+            found[name] = f"{name} {int(actual[name]):04x}, expected {int(expected[name]):04x}"
+    if (expected["window"] != actual["window"]).any():
+        at = int(np.flatnonzero(expected["window"] != actual["window"])[0]) & ~7
+        found["memory"] = (
+            f"memory at {int(case['window_address']) + at:x}: {bytes(actual['window'][at : at + 16]).hex()}, "
+            f"expected {bytes(expected['window'][at : at + 16]).hex()}"
+        )
+    elif expected["digest"] != actual["digest"]:
+        found["memory"] = "memory differs elsewhere"
+    if wanted == got == 14 and expected["fault_address"] != actual["fault_address"]:
+        found["cr2"] = f"page fault at {int(actual['fault_address']):x}, expected {int(expected['fault_address']):x}"
+    row_number = int(case["row"])
+    if found and row_number >= 0:
+        row = load_rows()[row_number]
+        for attribute, rules in (("undefined", UNDEFINED), ("approximate", APPROXIMATE)):
+            if row.has(attribute):
+                rules[str(row.attributes[attribute])](row, case, expected, actual, found)
+    return list(found.values())
+
+
+def _vector(vector: int) -> str:
+    return "none" if vector == NO_VECTOR else "(the engine failed)" if vector < 0 else str(vector)
+
+
+def _vector_text(value: Any) -> str:
+    return f"{int(value[1]):016x}{int(value[0]):016x}"
+
+
+def _extended(record: Any, n: int) -> str:
+    return f"{int(record['st_mantissa'][n]):016x}:{int(record['st_exponent'][n]):04x}"
+
+
+# ---------------------------------------------------------------- rules
+# Each takes what differs by name and removes what the manual leaves open.
+
+Rule = Callable[[Row, Any, Any, Any, dict[str, str]], None]
+
+
+def _parts(row: Row, case: Any) -> tuple[int, int, bool, int, bytes]:
+    """(ModRM.reg, ModRM.rm, whether memory, operand bits, what follows the opcode) with REX folded in."""
+    code = code_of(case)
+    at, rex, bits = 0, 0, 32
+    long = int(case["mode"]) == 64
+    while code[at] in (0x66, 0x67, 0xF0, 0xF2, 0xF3, 0x26, 0x2E, 0x36, 0x3E, 0x64, 0x65):
+        bits = 16 if code[at] == 0x66 else bits
+        at += 1
+    if long and code[at] & 0xF0 == 0x40:
+        rex = code[at]
+        at += 1
+    if rex & 8:
+        bits = 64
+    at += len(row.opcode)
+    modrm = code[at] if at < len(code) else 0
+    return modrm >> 3 & 7 | (rex & 4) << 1, modrm & 7 | (rex & 1) << 3, modrm < 0xC0, bits, code[at:]
+
+
+def _zero_source(row: Row, case: Any, expected: Any, actual: Any, found: dict[str, str]) -> None:
+    """BSF, BSR: the destination is undefined where the source is 0 (SDM 2A)."""
+    if int(expected["rflags"]) & 0x40:
+        found.pop(GPR[_parts(row, case)[0]], None)
+
+
+def _count(row: Row, case: Any, expected: Any, actual: Any, found: dict[str, str]) -> None:
+    """SHLD, SHRD: result and flags are undefined for a count above the operand size (SDM 2B)."""
+    _, rm, _, bits, rest = _parts(row, case)
+    count = rest[-1] if row.operands[-1].letter == "I" else int(case["gpr"][1])
+    if bits == 16 and count & 31 > 16:
+        for name in (GPR[rm], "rflags", "memory"):
+            found.pop(name, None)
+
+
+def _carry(row: Row, case: Any, expected: Any, actual: Any, found: dict[str, str]) -> None:
+    """SHL, SHR: CF is undefined for a count at or above the operand size (SDM 2B)."""
+    _, _, _, bits, rest = _parts(row, case)
+    bits = 8 if row.operands[0].size == "b" else bits
+    count = (rest[-1] if row.operands[-1].letter == "I" else int(case["gpr"][1])) & 31
+    wrong = (int(expected["rflags"]) ^ int(actual["rflags"])) & COMPARED_FLAGS & ~row.flags_undefined
+    if count >= bits and wrong == 1:
+        found.pop("rflags", None)
+
+
+def _word(row: Row, case: Any, expected: Any, actual: Any, found: dict[str, str]) -> None:
+    """BSWAP: undefined for 16 bits (SDM 2A)."""
+    code = code_of(case)
+    if 0x66 in code[:-2] and not (int(case["mode"]) == 64 and code[-3] & 0xF8 == 0x48):
+        found.pop(GPR[code[-1] & 7], None)
+        found.pop(GPR[8 | code[-1] & 7], None)
+
+
+def _condition_codes(row: Row, case: Any, expected: Any, actual: Any, found: dict[str, str]) -> None:
+    """x87: the condition codes that SDM 1, table 8-1 leaves undefined: C0, C2, C3 and, for some, C1."""
+    mask = {"c023": 0x4500, "c0123": 0x4700}[str(row.attributes["undefined"])]
+    if not (int(expected["status"]) ^ int(actual["status"])) & ~mask:
+        found.pop("status", None)
+
+
+def _frame(row: Row, case: Any, expected: Any, actual: Any, found: dict[str, str]) -> None:
+    """ENTER with 16-bit operands: Intel writes BP, AMD rBP by the stack's address size (SDM 2A; APM 3)."""
+    if not (int(expected["gpr"][5]) ^ int(actual["gpr"][5])) & 0xFFFF and _parts(row, case)[3] == 16:
+        found.pop("rbp", None)
+
+
+def _fault_address(row: Row, case: Any, expected: Any, actual: Any, found: dict[str, str]) -> None:
+    """Byte masks: which of the bytes of a page faults first is not said (SDM 2B, MASKMOVDQU)."""
+    if not (int(expected["fault_address"]) ^ int(actual["fault_address"])) >> 12:
+        found.pop("cr2", None)
+
+
+def _alignment(row: Row, case: Any, expected: Any, actual: Any, found: dict[str, str]) -> None:
+    """SHA with a misaligned operand: #GP on Intel (SDM 2A, exception type 4), none on AMD. Judged in differences()."""
+
+
+UNDEFINED: dict[str, Rule] = {
+    "frame": _frame,
+    "fault_address": _fault_address,
+    "alignment": _alignment,
+    "zero_source": _zero_source,
+    "count": _count,
+    "carry": _carry,
+    "word": _word,
+    "c023": _condition_codes,
+    "c0123": _condition_codes,
+}
+"""Values of the row attribute `undefined`."""
+
+
+def _ordered(mantissa: int, exponent: int) -> int:
+    """Extended values as integers in their order, one apart where they are neighbours."""
+    magnitude = (exponent & 0x7FFF) << 63 | (mantissa & (1 << 63) - 1)
+    return -magnitude if exponent & 0x8000 else magnitude
+
+
+def _one_ulp(row: Row, case: Any, expected: Any, actual: Any, found: dict[str, str]) -> None:
+    """x87 transcendentals: within 1 ulp (SDM 1, 8.3.10); C1, which tells the direction of rounding, goes with it.
+
+    Two implementations may lie on both sides, hence two steps between them."""
+    for n in range(8):
+        one = _ordered(int(actual["st_mantissa"][n]), int(actual["st_exponent"][n]))
+        other = _ordered(int(expected["st_mantissa"][n]), int(expected["st_exponent"][n]))
+        if abs(one - other) <= 2:
+            found.pop(f"st{n}", None)
+    if not (int(expected["status"]) ^ int(actual["status"])) & ~0x4700:
+        found.pop("status", None)
+
+
+def _relative(row: Row, case: Any, expected: Any, actual: Any, found: dict[str, str]) -> None:
+    """RCPPS, RSQRTPS and kin: relative error up to 1.5 * 2**-12 (SDM 2B)."""
+    for n in range(16):
+        one = actual["xmm"][n].copy().view(np.float32).astype(np.float64)
+        other = expected["xmm"][n].copy().view(np.float32).astype(np.float64)
+        same = actual["xmm"][n].copy().view(np.uint32) == expected["xmm"][n].copy().view(np.uint32)
+        with np.errstate(all="ignore"):
+            near = np.abs(one - other) <= np.abs(other) * (3 * 2.0**-12)
+        if (same | near).all():
+            found.pop(f"xmm{n}", None)
+
+
+APPROXIMATE: dict[str, Rule] = {"one_ulp": _one_ulp, "12bits": _relative}
+"""Values of the row attribute `approximate`."""

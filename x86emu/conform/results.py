@@ -1,0 +1,119 @@
+"""What a run leaves behind: failures, coverage, counts, as plain data that JSON holds."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from x86emu.errors import UserInputError
+
+FORMAT = "x86emu-conform-1"
+
+
+@dataclass
+class Failure:
+    """One case whose outcome is not the expected one."""
+
+    case: str
+    """Name of the case in its suite, such as a file and an index."""
+    code: str
+    """Instruction bytes in hexadecimal."""
+    text: str
+    """Disassembly."""
+    mode: int
+    row: str
+    """Row of the instruction table and where it is; empty where the suite does not know."""
+    differences: list[str]
+    reproduction: str = ""
+    """A line of Python for a pytest function that shows the failure again."""
+
+
+@dataclass
+class UnitResult:
+    """Result of one unit of work: a file of vectors, a batch of generated cases."""
+
+    unit: str
+    cases: int = 0
+    failed: int = 0
+    failures: list[Failure] = field(default_factory=list)
+    """The failures in full, at most a few of each row."""
+    failed_rows: dict[str, int] = field(default_factory=dict)
+    """How many cases failed, by row or form."""
+    coverage: dict[str, int] = field(default_factory=dict)
+    """Cases by `row|mode|operands|addressing|prefixes`, and by `vector|row|n`."""
+    errors: list[str] = field(default_factory=list)
+    """Input that could not be used, engines that raised: sentences with file and case number."""
+    seconds: float = 0.0
+    """Of processor time of the engine under test, where it was measured alone; otherwise of the unit."""
+
+
+@dataclass
+class Run:
+    """A whole run of one suite."""
+
+    suite: str
+    engine: str
+    oracle: str
+    seed: int
+    features: list[str] = field(default_factory=list)
+    """Features that the cases were limited to; decides which rows could be covered."""
+    units: list[UnitResult] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def cases(self) -> int:
+        return sum(unit.cases for unit in self.units)
+
+    @property
+    def failed(self) -> int:
+        return sum(unit.failed for unit in self.units)
+
+    @property
+    def errors(self) -> list[str]:
+        return [error for unit in self.units for error in unit.errors]
+
+    def failed_rows(self) -> dict[str, int]:
+        """Failed cases by row, most first."""
+        total: dict[str, int] = {}
+        for unit in self.units:
+            for row, count in unit.failed_rows.items():
+                total[row] = total.get(row, 0) + count
+        return dict(sorted(total.items(), key=lambda item: -item[1]))
+
+    def coverage(self) -> dict[str, int]:
+        """Coverage of all units together."""
+        total: dict[str, int] = {}
+        for unit in self.units:
+            for key, count in unit.coverage.items():
+                total[key] = total.get(key, 0) + count
+        return total
+
+    def write(self, path: Path) -> None:
+        """Writes the run as JSON. Raises UserInputError where the file cannot be written."""
+        try:
+            path.write_text(json.dumps({"format": FORMAT, **asdict(self)}, indent=1) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise UserInputError(f"The results cannot be written to {path}: {error.strerror}.") from None
+
+
+def unit_from(data: dict[str, Any]) -> UnitResult:
+    """A UnitResult from its JSON form."""
+    return UnitResult(**{**data, "failures": [Failure(**failure) for failure in data["failures"]]})
+
+
+def read_run(path: Path) -> Run:
+    """A run from its JSON file. Raises UserInputError for what is none."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserInputError(f"{path} cannot be read: {error.strerror}.") from None
+    except ValueError as error:
+        raise UserInputError(f"{path} is no JSON file ({error}); give what `x86emu conform run` wrote.") from None
+    if not isinstance(data, dict) or data.pop("format", "") != FORMAT:
+        raise UserInputError(f"{path} holds no results of `x86emu conform run` (format {FORMAT}).")
+    try:
+        return Run(**{**data, "units": [unit_from(unit) for unit in data["units"]]})
+    except (TypeError, KeyError) as error:
+        raise UserInputError(f"{path} is incomplete: {error}.") from None

@@ -1,0 +1,17 @@
+# cython: language_level=3
+# What the processors before the 80386 have fixed (iAPX 286 Programmer's Reference Manual, 2.3.4.1 and appendix C).
+from libc.stdint cimport uint64_t
+from x86emu.core.state cimport *
+from x86emu.core.features cimport *
+
+cdef inline int stack_fault(Cpu* c) noexcept nogil:
+    """Vector of a limit violation in the stack segment: in real mode of the 80286 it is 13 as for every other."""
+    if c.features[<int>FEATURE_PRE386] and not c.cr0 & CR0_PE:
+        return V_GP
+    return V_SS
+
+cdef inline uint64_t real_mode_flags(Cpu* c, uint64_t flags) noexcept nogil:
+    """Bits 15:12 of FLAGS as pushed in real mode: ones on the 8086 and 80186, zeros on the 80286."""
+    if c.features[<int>FEATURE_I286]:
+        return flags & 0xFFF
+    return flags | 0xF000
