@@ -52,6 +52,16 @@ def vectors(name: str) -> Path:
     pytest.skip(f"the hardware captures ({name}) are not here; set X86EMU_VECTORS to their directory", True)
 
 
+def vectors_directory(name: str) -> Path:
+    """Directory of a set of vectors, or the test is skipped."""
+    places = [Path(os.environ["X86EMU_VECTORS"])] if "X86EMU_VECTORS" in os.environ else []
+    places.append(Path(__file__).resolve().parents[2] / "shared" / "data")
+    for place in places:
+        if (place / name).is_dir():
+            return place / name
+    pytest.skip(f"the vectors ({name}) are not here; set X86EMU_VECTORS to the directory that holds them")
+
+
 @cache
 def load(mode: int) -> tuple[dict[str, Any], list[Case]]:
     """Header and cases of the 64- or 32-bit capture."""

@@ -11,6 +11,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from x86emu import __version__
+from x86emu.conform.cli import add_parser as add_conform_parser
 from x86emu.errors import UserInputError, X86EmuError
 
 if TYPE_CHECKING:
@@ -132,6 +133,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"x86emu {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
     _boot_parser(commands)
+    add_conform_parser(commands)
     return parser
 
 
@@ -280,11 +282,18 @@ def boot(options: argparse.Namespace) -> int:
             opened.close()
 
 
+def conform(options: argparse.Namespace) -> int:
+    """`x86emu conform`: see x86emu.conform.cli."""
+    from x86emu.conform.cli import conform as run
+
+    return run(options)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; returns the exit code.  Unusable input gives one line on standard error, never a traceback."""
     options = build_parser().parse_args(arguments)
     try:
-        return {"boot": boot}[options.command](options)
+        return {"boot": boot, "conform": conform}[options.command](options)
     except UserInputError as error:
         print(f"x86emu: {error}", file=sys.stderr)
         return ExitCode.UNUSABLE_INPUT

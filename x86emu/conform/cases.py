@@ -90,7 +90,8 @@ CORNERS = np.array(
     np.uint64,
 )  # fmt: skip
 _SINGLES = (0, 0x80000000, 0x3F800000, 0xBF800000, 0x7F800000, 0xFF800000, 0x7FC00000, 0x7F800001, 0xFFC12345, 1,
-            0x807FFFFF, 0x00800000, 0x7F7FFFFF, 0x4F000000, 0xCF000000, 0x4EFFFFFF, 0x40490FDB, 0x3F000000, 0x3FC00000)  # fmt: skip
+            0x807FFFFF, 0x00800000, 0x7F7FFFFF, 0x4F000000, 0xCF000000, 0x4EFFFFFF, 0x40490FDB, 0x3F000000,
+            0x3FC00000)  # fmt: skip
 _DOUBLES = (0, 1 << 63, 0x3FF0000000000000, 0xBFF0000000000000, 0x7FF0000000000000, 0xFFF0000000000000,
             0x7FF8000000000000, 0x7FF0000000000001, 1, 0x800FFFFFFFFFFFFF, 0x0010000000000000, 0x7FEFFFFFFFFFFFFF,
             0x41E0000000000000, 0xC1E0000000000000, 0x43E0000000000000, 0xC3E0000000000000, 0x3FE0000000000000,
@@ -116,10 +117,14 @@ def _floats(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.uint
     """64-bit halves of vector operands: integers, singles, doubles, corners of both."""
     values = _integers(rng, shape)
     kind = rng.integers(0, 6, shape)
-    pairs = rng.choice(np.array(_SINGLES, np.uint64), shape) | rng.choice(np.array(_SINGLES, np.uint64), shape) << np.uint64(32)
+    pairs = rng.choice(np.array(_SINGLES, np.uint64), shape) | rng.choice(
+        np.array(_SINGLES, np.uint64), shape
+    ) << np.uint64(32)
     values = np.where(kind == 0, pairs, values)
     values = np.where(kind == 1, rng.choice(np.array(_DOUBLES, np.uint64), shape), values)
-    near_one = rng.integers(0x3F0, 0x410, shape, np.uint64) << np.uint64(52) | rng.integers(0, 1 << 52, shape, np.uint64)
+    near_one = rng.integers(0x3F0, 0x410, shape, np.uint64) << np.uint64(52) | rng.integers(
+        0, 1 << 52, shape, np.uint64
+    )
     values = np.where(kind == 2, near_one | (rng.integers(0, 2, shape, np.uint64) << np.uint64(63)), values)
     one = rng.integers(0x70, 0x90, shape, np.uint64) << np.uint64(23) | rng.integers(0, 1 << 23, shape, np.uint64)
     two = rng.integers(0x70, 0x90, shape, np.uint64) << np.uint64(23) | rng.integers(0, 1 << 23, shape, np.uint64)
@@ -218,7 +223,9 @@ class Encoder:
                 size = "w"
                 names.append("66")
         if row.prefix not in ("", "NP"):
-            prefixes += {"66": b"\x66", "F3": b"\xf3", "F2": b"\xf2", "66F3": b"\x66\xf3", "66F2": b"\x66\xf2"}[row.prefix]
+            prefixes += {"66": b"\x66", "F3": b"\xf3", "F2": b"\xf2", "66F3": b"\x66\xf3", "66F2": b"\x66\xf2"}[
+                row.prefix
+            ]
         repeated = False
         if (row.has("rep") or row.has("repz")) and self.chance(0.6):
             repeated = True
@@ -296,8 +303,12 @@ class Encoder:
             elif operand.letter in "EMQWO" and (memory or operand.letter in "MO"):
                 parts.append(f"m{text}")
             else:
-                letter = {"I": "imm", "J": "rel", "X": "m", "Y": "m", "P": "mm", "N": "mm", "Q": "mm"}.get(operand.letter)
-                letter = letter or ("xmm" if operand.letter in "VUW" else "r" if operand.letter in "EGRZ" else operand.letter.lower())
+                letter = {"I": "imm", "J": "rel", "X": "m", "Y": "m", "P": "mm", "N": "mm", "Q": "mm"}.get(
+                    operand.letter
+                )
+                letter = letter or (
+                    "xmm" if operand.letter in "VUW" else "r" if operand.letter in "EGRZ" else operand.letter.lower()
+                )
                 parts.append(letter + (text if letter in ("r", "imm", "rel", "m") else ""))
         return ",".join(parts)
 
@@ -502,9 +513,7 @@ def set_code_all(cases: Records, code: bytes) -> None:
     cases["code_length"] = holder["code_length"]
 
 
-def make_sequences(
-    seed: int, number: int, mode: int, features: frozenset[str], count: int, length: int = 4
-) -> Batch:
+def make_sequences(seed: int, number: int, mode: int, features: frozenset[str], count: int, length: int = 4) -> Batch:
     """Random sequences of instructions without control flow: flags and values flow from one to the next."""
     rng = np.random.default_rng([seed, number, mode, length])
     table = load_rows()
@@ -524,7 +533,7 @@ def make_sequences(
         steps = 0
         window = LAYOUT.data + 0x800
         fixed: dict[int, int] = {}
-        unknown = 0
+        unknown = ever = 0
         for _ in range(length):
             row_number = chosen[int(rng.integers(0, len(chosen)))]
             row = table[row_number]
@@ -536,10 +545,11 @@ def make_sequences(
             code += made.code
             steps += 1
             unknown = (unknown | row.flags_undefined) & ~row.flags_written
+            ever |= row.flags_undefined  # a fault may end the sequence anywhere
             fixed.update(made.fixed)
             window = made.window
         forms.append(Form(-1, mode, f"sequence of {steps}"))
-        undefined[n * STATES_PER_ENCODING : (n + 1) * STATES_PER_ENCODING] = unknown
+        undefined[n * STATES_PER_ENCODING : (n + 1) * STATES_PER_ENCODING] = ever
         set_code_all(part, code)
         part["steps"] = steps
         part["window_address"] = window
@@ -548,5 +558,3 @@ def make_sequences(
         if mode != 64:
             part["gpr"] &= np.uint64(0xFFFFFFFF)
     return Batch(mode, cases, forms, seed, number, undefined)
-
-

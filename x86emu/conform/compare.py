@@ -30,7 +30,9 @@ def vector_classes(vectors: NDArray[np.int16]) -> NDArray[np.int16]:
     return np.where(vectors >= 0, _CLASSES[vectors], vectors)
 
 
-def differing(expected: Records, actual: Records, undefined_flags: NDArray[np.uint64], ymm: bool = False) -> NDArray[np.intp]:
+def differing(
+    expected: Records, actual: Records, undefined_flags: NDArray[np.uint64], ymm: bool = False
+) -> NDArray[np.intp]:
     """Numbers of the cases whose outcomes differ anywhere, before the rules for undefined results."""
     differs = vector_classes(expected["vector"]) != vector_classes(actual["vector"])
     differs |= (expected["gpr"] != actual["gpr"]).any(axis=1)
@@ -58,6 +60,8 @@ def differences(case: Any, expected: Any, actual: Any, undefined_flags: int) -> 
             row = load_rows()[int(case["row"])]
             if row.attributes.get("undefined") == "alignment" and _parts(row, case)[2]:
                 return []
+            if row.attributes.get("undefined") == "target" and 14 in (wanted, got):
+                return []
         return [f"vector {_vector(got)}, expected {_vector(wanted)}"]
     for n, name in enumerate(GPR):
         if expected["gpr"][n] != actual["gpr"][n]:
@@ -68,8 +72,8 @@ def differences(case: Any, expected: Any, actual: Any, undefined_flags: int) -> 
     wrong = (int(expected["rflags"]) ^ int(actual["rflags"])) & COMPARED_FLAGS & ~undefined_flags
     if wrong:
         found["rflags"] = (
-            f"flags {int(actual['rflags']) & COMPARED_FLAGS:03x}, expected {int(expected['rflags']) & COMPARED_FLAGS:03x}"
-            f" (differ in {wrong:03x})"
+            f"flags {int(actual['rflags']) & COMPARED_FLAGS:03x}, "
+            f"expected {int(expected['rflags']) & COMPARED_FLAGS:03x} (differ in {wrong:03x})"
         )
     for n in range(16):
         if (expected["xmm"][n] != actual["xmm"][n]).any():
@@ -176,6 +180,12 @@ def _condition_codes(row: Row, case: Any, expected: Any, actual: Any, found: dic
         found.pop("status", None)
 
 
+def _target(row: Row, case: Any, expected: Any, actual: Any, found: dict[str, str]) -> None:
+    """CALL to a non-canonical address: Intel has written the return address when it raises #GP, AMD raises it there."""
+    if int(expected["vector"]) == 13:
+        found.pop("memory", None)
+
+
 def _frame(row: Row, case: Any, expected: Any, actual: Any, found: dict[str, str]) -> None:
     """ENTER with 16-bit operands: Intel writes BP, AMD rBP by the stack's address size (SDM 2A; APM 3)."""
     if not (int(expected["gpr"][5]) ^ int(actual["gpr"][5])) & 0xFFFF and _parts(row, case)[3] == 16:
@@ -193,6 +203,7 @@ def _alignment(row: Row, case: Any, expected: Any, actual: Any, found: dict[str,
 
 
 UNDEFINED: dict[str, Rule] = {
+    "target": _target,
     "frame": _frame,
     "fault_address": _fault_address,
     "alignment": _alignment,
@@ -228,8 +239,9 @@ def _one_ulp(row: Row, case: Any, expected: Any, actual: Any, found: dict[str, s
 def _relative(row: Row, case: Any, expected: Any, actual: Any, found: dict[str, str]) -> None:
     """RCPPS, RSQRTPS and kin: relative error up to 1.5 * 2**-12 (SDM 2B)."""
     for n in range(16):
-        one = actual["xmm"][n].copy().view(np.float32).astype(np.float64)
-        other = expected["xmm"][n].copy().view(np.float32).astype(np.float64)
+        with np.errstate(invalid="ignore"):
+            one = actual["xmm"][n].copy().view(np.float32).astype(np.float64)
+            other = expected["xmm"][n].copy().view(np.float32).astype(np.float64)
         same = actual["xmm"][n].copy().view(np.uint32) == expected["xmm"][n].copy().view(np.uint32)
         with np.errstate(all="ignore"):
             near = np.abs(one - other) <= np.abs(other) * (3 * 2.0**-12)

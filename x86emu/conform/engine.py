@@ -13,7 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from x86emu.conform.records import LAYOUT, NO_VECTOR, WINDOW_BYTES, Layout, Records, digest
+from x86emu.conform.records import LAYOUT, NO_VECTOR, RECORD, WINDOW_BYTES, Layout, Records, digest
 from x86emu.errors import UserInputError, X86EmuError
 
 
@@ -127,7 +127,8 @@ def state_of(record: Any, layout: Layout = LAYOUT) -> State:
 
 def put_outcome(record: Any, case: Any, state: State, stop: Stop, layout: Layout = LAYOUT) -> None:
     """Writes what an engine reports after a case into an outcome record."""
-    record[...] = case
+    for name in RECORD.names or ():
+        record[name] = case[name]
     record["gpr"] = state.gpr
     record["rip"] = state.rip
     record["rflags"] = state.rflags

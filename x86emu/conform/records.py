@@ -7,6 +7,7 @@ state after the last one, or at the fault.  x86emu/conform/batch.pyx declares th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,11 @@ case, -1 for none; fault_address: CR2 of a page fault.  row: number in load_rows
 NO_VECTOR = -1
 
 
+@cache
+def _random_bytes(seed: int, count: int) -> bytes:
+    return np.random.default_rng(seed).bytes(count)
+
+
 @dataclass(frozen=True)
 class Layout:
     """What is mapped while cases run: user mode, flat segments, nothing else readable, writable or executable."""
@@ -67,8 +73,7 @@ class Layout:
 
     def pristine(self) -> bytes:
         """Initial contents of the data pages and, behind them, of the stack."""
-        rng = np.random.default_rng(self.seed)
-        return rng.bytes(self.data_bytes + self.stack_bytes)
+        return _random_bytes(self.seed, self.data_bytes + self.stack_bytes)
 
 
 LAYOUT = Layout()
@@ -77,7 +82,7 @@ FNV_OFFSET, FNV_PRIME, MASK = 0xCBF29CE484222325, 0x100000001B3, (1 << 64) - 1
 
 
 def digest(before: NDArray[np.uint64], after: NDArray[np.uint64]) -> int:
-    """What differs between two images of data and stack, as one number: FNV-1a over (place, new 8 bytes); 0: nothing."""
+    """What differs between two images of data and stack, as one number: FNV-1a over (place, new 8 bytes), or 0."""
     places = np.flatnonzero(before != after)
     if not len(places):
         return 0

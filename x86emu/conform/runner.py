@@ -114,7 +114,9 @@ def _results(units: list[str], options: Options, jobs: int) -> Iterator[UnitResu
                 if error is None:
                     yield future.result()
                 else:
-                    yield UnitResult(futures[future], errors=[f"unit {futures[future]}: the worker process was lost: {error}"])
+                    yield UnitResult(
+                        futures[future], errors=[f"unit {futures[future]}: the worker process was lost: {error}"]
+                    )
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
@@ -133,7 +135,9 @@ def run_suite(
     """
     suite = load_suite(options.suite)
     if suite.needs_directory and options.directory is None:
-        raise UserInputError(f"The suite {options.suite} needs the directory of its files: --suite {options.suite} DIR.")
+        raise UserInputError(
+            f"The suite {options.suite} needs the directory of its files: --suite {options.suite} DIR."
+        )
     if options.directory is not None and not options.directory.is_dir():
         raise UserInputError(f"{options.directory} is no directory.")
     units = suite.units(options)

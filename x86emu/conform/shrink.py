@@ -68,6 +68,9 @@ def shrink(case: Any, undefined_flags: int, engine: Engine, oracle: Engine, roun
             return case
         merged = _merge(case, [batch[n] for n in kept])
         one = np.array([merged])
+        if one.tobytes() == np.array([case]).tobytes():
+            case = batch[kept[0]]
+            continue
         if differences(one[0], run_batch(oracle, one)[0], run_batch(engine, one)[0], undefined_flags):
             case = merged
         else:

@@ -112,23 +112,35 @@ cdef bint signed_divide(int64_t dividend, int64_t divisor, int64_t limit, int64_
     rest[0] = dividend % divisor
     return -limit <= quotient[0] <= limit
 
-cdef void IDIV_Rb_8086(Cpu* c, Insn* i) noexcept nogil:
+cdef inline void idiv_b(Cpu* c, Insn* i, int64_t sign) noexcept nogil:
     cdef int64_t quotient = 0, rest = 0
     if not signed_divide(<int16_t>c.r[RAX], <int8_t>get_r(c, i.dst, <uint8_t>0), 0x7F, &quotient, &rest):
         divide_error(c, i)
         return
-    set_r(c, RAX, <uint16_t>(<uint16_t>(<uint8_t>rest) << 8 | <uint8_t>quotient))
+    set_r(c, RAX, <uint16_t>(<uint16_t>(<uint8_t>rest) << 8 | <uint8_t>(quotient * sign)))
     chain(c, i)
 
-cdef void IDIV_Rw_8086(Cpu* c, Insn* i) noexcept nogil:
+cdef inline void idiv_w(Cpu* c, Insn* i, int64_t sign) noexcept nogil:
     cdef int64_t quotient = 0, rest = 0
     cdef int32_t dividend = <int32_t>(<uint32_t><uint16_t>c.r[RDX] << 16 | <uint16_t>c.r[RAX])
     if not signed_divide(dividend, <int16_t>c.r[i.dst], 0x7FFF, &quotient, &rest):
         divide_error(c, i)
         return
-    set_r(c, RAX, <uint16_t>quotient)
+    set_r(c, RAX, <uint16_t>(quotient * sign))
     set_r(c, RDX, <uint16_t>rest)
     chain(c, i)
+
+cdef void IDIV_Rb_8086(Cpu* c, Insn* i) noexcept nogil:
+    idiv_b(c, i, 1)
+
+cdef void IDIV_Rw_8086(Cpu* c, Insn* i) noexcept nogil:
+    idiv_w(c, i, 1)
+
+cdef void IDIV_Rb_8086rep(Cpu* c, Insn* i) noexcept nogil:
+    idiv_b(c, i, -1)
+
+cdef void IDIV_Rw_8086rep(Cpu* c, Insn* i) noexcept nogil:
+    idiv_w(c, i, -1)
 
 cdef void AAM_I_8086(Cpu* c, Insn* i) noexcept nogil:
     cdef uint8_t base = <uint8_t>i.imm, al = <uint8_t>c.r[RAX]

@@ -72,6 +72,7 @@ class _Instruction:
     address_bits: int = 32
     memory: str = ""
     immediates: list[int] = field(default_factory=list)
+    row: Row | None = None
 
     def take(self, count: int) -> int:
         """The next count bytes, unsigned."""
@@ -388,6 +389,7 @@ def _disassemble(i: _Instruction, features: Container[str] | None) -> str:
     row = next((row for row in candidates if _accepts(row, i, mod, features)), None)
     if row is None:
         raise _Undefined(i.at)
+    i.row = row
     if not row.has_modrm and any(candidate.has_modrm for candidate in candidates):
         i.at -= 1
     i.operand_size = _operand_size(row, i)
@@ -426,3 +428,13 @@ def disassemble(code: bytes, mode: int, address: int = 0, features: Container[st
         return i.at, text
     except _Undefined as undefined:
         return undefined.length, "(undefined)"
+
+
+def row_of(code: bytes, mode: int, features: Container[str] | None = None) -> Row | None:
+    """The row of the instruction that code begins with; None where it is undefined. Raises as disassemble()."""
+    i = _Instruction(code, mode, 0)
+    try:
+        _disassemble(i, features)
+    except _Undefined:
+        return None
+    return i.row

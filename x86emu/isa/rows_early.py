@@ -2,7 +2,8 @@
 Programmer's Reference Manual, appendix B; the undocumented ones from captures of the chips).
 
 Columns: opcode | mnemonic | operands | flags | attributes.  `variant=8086` has a handler of its own because the chip
-differs: shift counts are not masked, #DE points behind the instruction, PUSH SP pushes the decremented value.  The 8086
+differs: shift counts are not masked, #DE points behind the instruction, PUSH SP pushes the decremented value; a repeat
+prefix makes IDIV negate its quotient (`variant=8086rep`).  The 8086
 ignores opcode bits that it does not need: 60-6F are 70-7F, C0, C1, C8, C9 are C2, C3, CA, CB.  Without a coprocessor
 the escape opcodes read their operand and do nothing.
 """
@@ -45,6 +46,10 @@ C7 | MOV | Ev, Iz | - | wo,feature=pre186
 8E | MOV | Sw, Ew | - | wo,end,variant=8086,feature=pre186
 F6 /6 | DIV | Eb | u=oszapc | ro,variant=8086,feature=pre186
 F6 /7 | IDIV | Eb | u=oszapc | ro,variant=8086,feature=pre186
+F3 F6 /7 | IDIV | Eb | u=oszapc | ro,variant=8086rep,feature=pre186
+F2 F6 /7 | IDIV | Eb | u=oszapc | ro,variant=8086rep,feature=pre186
+F3 F7 /7 | IDIV | Ev | u=oszapc | ro,variant=8086rep,feature=pre186
+F2 F7 /7 | IDIV | Ev | u=oszapc | ro,variant=8086rep,feature=pre186
 F7 /6 | DIV | Ev | u=oszapc | ro,variant=8086,feature=pre186
 F7 /7 | IDIV | Ev | u=oszapc | ro,variant=8086,feature=pre186
 27 | DAA | - | w=szapc r=ac u=o | variant=8086,feature=pre186

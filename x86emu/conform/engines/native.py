@@ -26,18 +26,21 @@ from x86emu.conform.records import LAYOUT, NO_VECTOR, WINDOW_BYTES, Layout, Reco
 from x86emu.errors import UserInputError
 from x86emu.isa.features import FEATURES
 
-(_PEEKUSER, _CONT, _KILL, _SINGLESTEP, _GETREGS, _SETREGS, _ATTACH, _GETFPREGS, _SETFPREGS, _SETOPTIONS, _GETSIGINFO) = (
-    3, 7, 8, 9, 12, 13, 16, 14, 15, 0x4200, 0x4202,
+(_CONT, _SINGLESTEP, _GETREGS, _SETREGS, _ATTACH, _GETFPREGS, _SETFPREGS, _SETOPTIONS, _GETSIGINFO) = (
+    7, 9, 12, 13, 16, 14, 15, 0x4200, 0x4202,
 )  # fmt: skip
 _EXITKILL = 0x100000
 _WALL = 0x40000000
 
 # struct user_regs_struct of <sys/user.h>
 _REGS = (
-    "r15 r14 r13 r12 rbp rbx r11 r10 r9 r8 rax rcx rdx rsi rdi orig_rax rip cs eflags rsp ss fs_base gs_base ds es fs gs"
+    "r15 r14 r13 r12 rbp rbx r11 r10 r9 r8 rax rcx rdx rsi rdi orig_rax rip cs eflags rsp ss fs_base gs_base "
+    "ds es fs gs"
 ).split()
 _GPR_PLACES = [_REGS.index(n) for n in "rax rcx rdx rbx rsp rbp rsi rdi r8 r9 r10 r11 r12 r13 r14 r15".split()]
-_RIP, _EFLAGS, _CS, _SS, _DS, _ES, _ORIG = (_REGS.index(n) for n in ("rip", "eflags", "cs", "ss", "ds", "es", "orig_rax"))
+_RIP, _EFLAGS, _CS, _SS, _DS, _ES, _ORIG = (
+    _REGS.index(n) for n in ("rip", "eflags", "cs", "ss", "ds", "es", "orig_rax")
+)
 
 # Names in /proc/cpuinfo that this package writes otherwise.
 _CPUINFO = {"pni": "sse3", "sha_ni": "sha", "3dnowprefetch": "3dnowprefetch", "lzcnt": "abm"}
@@ -92,9 +95,11 @@ class _Child:
             os.unlink(file.name)
         self.alive = True
         if self._libc.ptrace(_ATTACH, self.pid, None, None) != 0:
-            error = os.strerror(ctypes.get_errno())
+            reason = os.strerror(ctypes.get_errno())
             self.kill()
-            raise UserInputError(f"This host does not allow tracing a child process ({error}); there is no native oracle.")
+            raise UserInputError(
+                f"This host does not allow tracing a child process ({reason}); there is no native oracle."
+            )
         self.wait()
         self.request(_SETOPTIONS, 0, _EXITKILL)
         self._registers = (ctypes.c_uint64 * len(_REGS))()

@@ -10,11 +10,10 @@ import struct
 from dataclasses import replace
 
 from x86emu._core import Engine as Core
-from x86emu.conform.batch import BatchRunner
-
 from x86emu.bus.clock import Clock
 from x86emu.bus.platform import CpuSignals, Wiring
 from x86emu.bus.spaces import MmioSpace, PortSpace
+from x86emu.conform.batch import BatchRunner
 from x86emu.conform.engine import X87, State, Stop
 from x86emu.conform.records import LAYOUT, Layout, Records
 from x86emu.core.memory import PhysicalMemory
@@ -132,7 +131,8 @@ class _UserMachine(_Processor):
             (layout.data, _DATA, layout.data_bytes, 7 | _NO_EXECUTE),
             (layout.stack, _DATA + layout.data_bytes, layout.stack_bytes, 7 | _NO_EXECUTE),
         )
-        for number, (linear, physical, length, rights) in enumerate(self.regions):
+        # what the processor itself reads, the TSS, lies in the first MiB, for the supervisor only
+        for number, (linear, physical, length, rights) in enumerate((*self.regions, (0, 0, 0x100000, 3))):
             table = _TABLES + number * 0x1000
             write(_DIRECTORY + (linear >> 21) * 8, struct.pack("<Q", table | 7))
             for page in range(0, length, 0x1000):

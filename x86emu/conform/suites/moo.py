@@ -105,14 +105,17 @@ def read_moo(path: Path) -> MooFile:
         raise UserInputError(f"{path} cannot be read: {error}.") from None
     cases: list[MooCase] = []
     cpu = ""
+    count = 0
     try:
         if data[:4] != b"MOO ":
             raise _Malformed("it does not begin with the chunk 'MOO '")
         for tag, body in _chunks(data):
             if tag == b"MOO ":
-                cpu = body[8:12].decode("ascii").strip()
+                count, cpu = struct.unpack_from("<I", body, 4)[0], body[8:12].decode("ascii").strip()
             elif tag == b"TEST":
                 cases.append(_case(body))
+        if len(cases) < count:
+            raise _Malformed(f"it ends there and says that it has {count}")
     except (_Malformed, struct.error, UnicodeDecodeError) as error:
         raise UserInputError(f"{path} is no valid MOO file: case {len(cases)}: {error}.") from None
     return MooFile(path, path.name.split(".MOO")[0], cpu, cases)

@@ -107,7 +107,10 @@ def _pushed_flags(case: MooCase, expected: dict[str, int]) -> int:
     vector = [case.initial.memory.get(n) for n in range(4)]  # the 8086 set does not name exceptions: #DE
     if None in vector:
         return -2
-    offset, segment = int.from_bytes(bytes(v or 0 for v in vector[:2]), "little"), (vector[2] or 0) | (vector[3] or 0) << 8
+    offset, segment = (
+        int.from_bytes(bytes(v or 0 for v in vector[:2]), "little"),
+        (vector[2] or 0) | (vector[3] or 0) << 8,
+    )
     if (expected["cs"], expected["ip"]) != (segment, offset):
         return -2
     return place & 0xFFFFF
@@ -145,7 +148,7 @@ class _SingleStep:
         for case in file.cases[: options.limit]:
             self._case(case, file, engine, mask, result)
         result.seconds = time.process_time() - start
-        result.coverage[f"{file.cpu}|16|{file.form}||"] = result.cases
+        result.coverage[f"form {file.cpu}|16|{file.form}||"] = result.cases
         return result
 
     def _case(self, case: MooCase, file: MooFile, engine: Engine, mask: int, result: UnitResult) -> None:

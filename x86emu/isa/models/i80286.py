@@ -1,4 +1,4 @@
-"""Intel 80286 (iAPX 286 Programmer's Reference Manual; SDM volume 3B, 23): 16 bits, 24 address lines, no x87 on the chip."""
+"""Intel 80286 (iAPX 286 Programmer's Reference Manual; SDM volume 3B, 23): 16 bits, 24 address lines, no x87."""
 
 from x86emu.isa.models import I286, CpuModel, feature_set
 

@@ -1,4 +1,4 @@
-"""Intel 8086 (iAPX 86/88, 186/188 User's Manual): real mode only, 20 address lines, no exceptions but #DE, #OF and traps."""
+"""Intel 8086 (iAPX 86/88, 186/188 User's Manual): real mode only, 20 address lines, no faults but #DE."""
 
 from x86emu.isa.models import I8086, CpuModel, feature_set
 

@@ -15,7 +15,8 @@ MODEL = CpuModel(
     model=0x6B,
     stepping=1,
     brand="x86emu virtual processor with everything",
-    features=IMPLEMENTED - {"zero_fcs_fds", "fdp_excptn_only", "hypervisor", "ss", "htt", "cmp_legacy", "pre386", "pre186"},
+    features=IMPLEMENTED
+    - {"zero_fcs_fds", "fdp_excptn_only", "hypervisor", "ss", "htt", "cmp_legacy", "pre386", "pre186"},
     max_basic=0x10,
     max_extended=0x80000021,
     physical_bits=48,

@@ -1,0 +1,146 @@
+"""`x86emu conform`: runs, reports, exit codes, sentences for unusable input."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from tests.conform.test_moo import moo
+from x86emu.cli import main
+from x86emu.conform.exact import DOUBLE, EXTENDED, INEXACT, SINGLE, decode, rounded, square_root
+from x86emu.conform.results import read_run
+from x86emu.conform.runner import run_suite
+from x86emu.conform.suite import Options
+
+
+@pytest.fixture
+def captures(tmp_path: Path) -> Path:
+    directory = tmp_path / "set"
+    directory.mkdir()
+    (directory / "40.MOO").write_bytes(moo(b"8086", b"\x40", {"ax": 1, "ip": 0x101}))
+    (directory / "41.MOO").write_bytes(moo(b"8086", b"\x41", {"cx": 9, "ip": 0x101}))
+    (directory / "42.MOO").write_bytes(b"MOO!")
+    return directory
+
+
+def test_run_writes_all_reports(captures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    places = {name: tmp_path / f"r.{name}" for name in ("json", "xml", "html", "md")}
+    code = main(
+        ["conform", "run", "--suite", "singlestep", str(captures), "-o", str(places["json"]),
+         "--junit", str(places["xml"]), "--html", str(places["html"])]
+    )  # fmt: skip
+    assert code == 1
+    text = capsys.readouterr().out
+    assert "2 cases, 1 differ, 1 errors" in text
+    assert "cx 0001, expected 0009" in text
+    assert "42.MOO is no valid MOO file: case 0" in text
+    suite = ElementTree.parse(places["xml"]).getroot()
+    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("3", "1", "1")
+    page = places["html"].read_text()
+    assert "cx 0001, expected 0009" in page
+    assert "http" not in page and "<script" not in page
+    assert main(["conform", "report", str(places["json"]), "--markdown", str(places["md"])]) == 0
+    assert "| singlestep | x86emu |" in places["md"].read_text()
+    assert not places["json"].with_name("r.json.partial").exists()
+
+
+def test_resume_runs_only_what_is_left(captures: Path, tmp_path: Path) -> None:
+    options = Options("singlestep", directory=captures)
+    journal = tmp_path / "partial"
+    whole = run_suite(options)
+
+    class Stop(Exception):
+        pass
+
+    class Interrupt:
+        def __init__(self, total: int) -> None:
+            pass
+
+        def add(self, unit: object) -> None:
+            raise Stop
+
+        def close(self) -> None:
+            pass
+
+    with pytest.raises(Stop):
+        run_suite(options, journal=journal, progress=Interrupt)  # type: ignore[arg-type]
+    lines = journal.read_text().splitlines()
+    assert len(lines) == 2
+    done = json.loads(lines[1])
+    done["cases"] = 1000
+    journal.write_text(lines[0] + "\n" + json.dumps(done) + '\n{"half a line')
+    resumed = run_suite(options, journal=journal, resume=True)
+    assert resumed.cases == whole.cases + 999
+    assert not journal.exists()
+
+
+def test_several_processes_give_the_same(captures: Path) -> None:
+    options = Options("singlestep", directory=captures)
+    one, two = run_suite(options), run_suite(options, jobs=2)
+    assert [(u.unit, u.cases, u.failed) for u in one.units] == [(u.unit, u.cases, u.failed) for u in two.units]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--suite", "nothing"], "There is no suite 'nothing'"),
+        (["--suite", "singlestep"], "needs the directory"),
+        (["--suite", "singlestep", "/nonexistent"], "is no directory"),
+        (["--suite", "hw", "."], "There are no captures"),
+        (["--suite", "testfloat", "--resume"], "--resume needs --output"),
+        (["--suite", "unicorn", "--engine", "unicorn"], "cannot be its own oracle"),
+    ],
+)
+def test_unusable_input(
+    arguments: list[str],
+    sentence: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["conform", "run", *arguments]) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_results_that_are_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "x").write_text("{}")
+    assert main(["conform", "report", str(tmp_path / "x")]) == 2
+    assert "holds no results" in capsys.readouterr().err
+
+
+def test_list(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["conform", "list"]) == 0
+    text = capsys.readouterr().out
+    assert "kvm-unit-tests" in text and "package.module:Class" in text
+
+
+def test_testfloat_finds_nothing(tmp_path: Path) -> None:
+    run = run_suite(Options("testfloat", count=2400))
+    assert run.cases == 2400
+    assert not run.errors
+    assert run.failed_rows() == {}
+
+
+@pytest.mark.parametrize("f", [SINGLE, DOUBLE, EXTENDED])
+def test_exact_references(f: object) -> None:
+    assert isinstance(f, type(SINGLE))
+    one = f.bias << f.fraction_bits | (1 << 63 if f.explicit else 0)
+    a = decode(one, f)
+    assert a.value == 1
+    assert rounded(a.value, f, 0) == (one, 0)
+    assert rounded(a.value + a.value / (1 << f.precision), f, 0) == (one, INEXACT)
+    assert rounded(a.value + a.value / (1 << f.precision), f, 2) == (one + 1, INEXACT)
+    four = f.bias + 2 << f.fraction_bits | (1 << 63 if f.explicit else 0)
+    two = f.bias + 1 << f.fraction_bits | (1 << 63 if f.explicit else 0)
+    assert square_root(decode(four, f), f, 0) == (two, 0)
+    assert square_root(decode(two, f), f, 1)[1] == INEXACT
+
+
+def test_read_run_gives_what_was_written(tmp_path: Path) -> None:
+    run = run_suite(Options("testfloat", count=400))
+    run.write(tmp_path / "r.json")
+    assert read_run(tmp_path / "r.json") == run
