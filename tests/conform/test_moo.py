@@ -101,9 +101,9 @@ def test_the_80286_lets_lock_stand_before_anything(tmp_path: Path) -> None:
     assert run(tmp_path, moo(b"C286", b"\xf0\x40\xf4", {"ax": 1, "ip": 0x103, "flags": 2})) == []
 
 
-@pytest.mark.parametrize(("name", "allowed"), [("8086", 0), ("80286", 95)])
+@pytest.mark.parametrize(("name", "allowed"), [("8086", 0), ("80286", 4)])
 def test_captures(name: str, allowed: int) -> None:
-    """What is left on the 80286: registers that a string instruction leaves behind when it faults half done."""
+    """What is left on the 80286: POP to memory and LDS at the end of a segment, half done when they fault."""
     directory = vectors_directory("singlestep") / name
     result = run_suite(Options("singlestep", directory=directory, limit=12))
     assert result.cases > 3000

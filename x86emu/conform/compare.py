@@ -56,6 +56,8 @@ def differences(case: Any, expected: Any, actual: Any, undefined_flags: int) -> 
     found: dict[str, str] = {}
     wanted, got = int(expected["vector"]), int(actual["vector"])
     if vector_classes(np.array([wanted])) != vector_classes(np.array([got])):
+        if int(case["mode"]) == 32 and {wanted, got} <= {12, 13, 14} and _wraps(expected, actual):
+            return []
         if 13 in (wanted, got) and int(case["row"]) >= 0:
             row = load_rows()[int(case["row"])]
             if row.attributes.get("undefined") == "alignment" and _parts(row, case)[2]:
@@ -102,6 +104,11 @@ def differences(case: Any, expected: Any, actual: Any, undefined_flags: int) -> 
             if row.has(attribute):
                 rules[str(row.attributes[attribute])](row, case, expected, actual, found)
     return list(found.values())
+
+
+def _wraps(expected: Any, actual: Any) -> bool:
+    """An access across 4 GiB: whether it violates a limit of 4 GiB is implementation-specific (SDM 3A 5.3)."""
+    return any(int(o["vector"]) == 14 and (int(o["fault_address"]) + 64 & 0xFFFFFFFF) < 128 for o in (expected, actual))
 
 
 def _vector(vector: int) -> str:
@@ -192,6 +199,14 @@ def _frame(row: Row, case: Any, expected: Any, actual: Any, found: dict[str, str
         found.pop("rbp", None)
 
 
+def _mmx_fault(row: Row, case: Any, expected: Any, actual: Any, found: dict[str, str]) -> None:
+    """MMX with an exception: whether TOP and the tags have changed by then is not said (SDM 1, 9.5.1); Intel's have."""
+    _fault_address(row, case, expected, actual, found)
+    if int(expected["vector"]) >= 0:
+        for name in ("status", "valid", *(f"st{n}" for n in range(8))):
+            found.pop(name, None)
+
+
 def _fault_address(row: Row, case: Any, expected: Any, actual: Any, found: dict[str, str]) -> None:
     """Byte masks: which of the bytes of a page faults first is not said (SDM 2B, MASKMOVDQU)."""
     if not (int(expected["fault_address"]) ^ int(actual["fault_address"])) >> 12:
@@ -205,6 +220,7 @@ def _alignment(row: Row, case: Any, expected: Any, actual: Any, found: dict[str,
 UNDEFINED: dict[str, Rule] = {
     "target": _target,
     "frame": _frame,
+    "mmx_fault": _mmx_fault,
     "fault_address": _fault_address,
     "alignment": _alignment,
     "zero_source": _zero_source,

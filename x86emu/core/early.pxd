@@ -4,6 +4,10 @@ from libc.stdint cimport uint64_t
 from x86emu.core.state cimport *
 from x86emu.core.features cimport *
 
+# In real mode of the 80286 a string instruction has moved its registers on when it finds a word across the segment's end.
+# To be called when the fault has been raised, with RIP at the instruction and registers as before the element.
+cdef void string_fault_80286(Cpu* c) noexcept nogil
+
 cdef inline int stack_fault(Cpu* c) noexcept nogil:
     """Vector of a limit violation in the stack segment: in real mode of the 80286 it is 13 as for every other."""
     if c.features[<int>FEATURE_PRE386] and not c.cr0 & CR0_PE:

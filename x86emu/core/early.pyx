@@ -9,7 +9,7 @@ from x86emu.core.state cimport *
 from x86emu.core.flags cimport *
 from x86emu.core.stack cimport *
 from x86emu.core.segmentation cimport load_real
-from x86emu.core.mmu cimport refresh_mode
+from x86emu.core.mmu cimport refresh_mode, fetch_byte
 
 cdef enum:
     OP_ROL, OP_ROR, OP_RCL, OP_RCR, OP_SHL, OP_SHR, OP_SETMO, OP_SAR
@@ -219,5 +219,46 @@ cdef void MOV_S_Rw_8086(Cpu* c, Insn* i) noexcept nogil:
 cdef void ESC_Rw_8086(Cpu* c, Insn* i) noexcept nogil:
     """No coprocessor answers; a memory operand has been read by the record before."""
     chain(c, i)
+
+# ----- string instructions at the end of a segment (as captured from an 80286) -----
+cdef inline void step_index(Cpu* c, int register) noexcept nogil:
+    set_r(c, register, <uint16_t>(c.r[register] - 2 if c.rflags & FLAG_DF else c.r[register] + 2))
+
+cdef void string_fault_80286(Cpu* c) noexcept nogil:
+    """MOVS reads before it writes, CMPS reads ES:DI first; a write is one element behind in CX."""
+    cdef uint64_t at = c.seg[CS].base + c.r[REG_RIP]
+    cdef uint8_t opcode = 0
+    cdef int n, taken = 0
+    cdef bint repeated = False
+    if c.cr0 & CR0_PE or not c.features[<int>FEATURE_I286]:
+        return
+    for n in range(10):
+        opcode = fetch_byte(c, at + n)
+        if opcode == 0xF2 or opcode == 0xF3:
+            repeated = True
+        elif opcode != 0xF0 and (opcode & 0xE7) != 0x26:
+            break
+    if opcode == 0xA5:
+        taken = 1
+        if <uint16_t>c.r[RSI] != 0xFFFF:
+            step_index(c, RDI)
+            taken = 2
+        step_index(c, RSI)
+    elif opcode == 0xA7:
+        if <uint16_t>c.r[RDI] != 0xFFFF:
+            step_index(c, RSI)
+            taken = 1
+        step_index(c, RDI)
+    elif opcode == 0xAD or opcode == 0x6F:
+        step_index(c, RSI)
+        taken = 1
+    elif opcode == 0xAF:
+        step_index(c, RDI)
+        taken = 1
+    elif opcode == 0xAB or opcode == 0x6D:
+        step_index(c, RDI)
+        taken = 2
+    if repeated:
+        set_r(c, RCX, <uint16_t>(c.r[RCX] - taken))
 
 include "register_early.pxi"

@@ -9,6 +9,7 @@ port access to permit.
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
 from x86emu.core.state cimport *
+from x86emu.core.early cimport *
 from x86emu.core.mmu cimport host_pointer, slow_probe
 from x86emu.core.memory_access cimport ld, st
 from x86emu.core.tasks cimport io_permitted
@@ -119,7 +120,9 @@ cdef bint string_address(Cpu* c, Insn* i, int seg, uint64_t offset, uint32_t siz
         linear[0] = offset + (s.base if seg == FS or seg == GS else 0)
         return True
     if unlikely(not s.access & access or offset < s.low or offset + size - 1 > s.high):
-        fault_code(c, i, V_SS if seg == SS else V_GP, 0)
+        fault_code(c, i, stack_fault(c) if seg == SS else V_GP, 0)
+        if unlikely(c.features[<int>FEATURE_PRE386]):
+            string_fault_80286(c)
         return False
     linear[0] = (offset + s.base) & 0xFFFFFFFFULL
     return True

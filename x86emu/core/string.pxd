@@ -2,6 +2,7 @@
 # Addresses and counters of string instructions (SDM 1, 7.3.9; SDM 2A, CMPS; SDM 2B, MOVS, REP).  INS and OUTS use them too.
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
 from x86emu.core.state cimport *
+from x86emu.core.early cimport *
 
 cdef inline uint64_t address_mask(Insn* i) noexcept nogil:
     """All ones in the address size that rows with `asz` put into aux."""
@@ -25,7 +26,9 @@ cdef inline bint segment_linear(Cpu* c, Insn* i, int seg, uint64_t offset, uint3
         return True
     if unlikely(not s.access & (ACCESS_WRITE if write else ACCESS_READ) or offset < s.low
                 or offset + (size - 1) > s.high):
-        fault_code(c, i, V_SS if seg == SS else V_GP, 0)
+        fault_code(c, i, stack_fault(c) if seg == SS else V_GP, 0)
+        if unlikely(c.features[<int>FEATURE_PRE386]):
+            string_fault_80286(c)
         return False
     linear[0] = <uint32_t>(s.base + offset)
     return True

@@ -7,11 +7,11 @@ X stands here for the memory at DS:rDI (segment overridable) that MASKMOVQ store
 ROWS = """
 # ----- moves -----
 NP 0F 6E | MOVD | Pq, Ey | - | wo,mmx,feature=mmx
-NP 0F 7E | MOVD | Ey, Pq | - | wo,mmx,feature=mmx
+NP 0F 7E | MOVD | Ey, Pq | - | wo,mmx,feature=mmx,undefined=mmx_fault
 NP 0F 6F | MOVQ | Pq, Qq | - | wo,mmx,feature=mmx
-NP 0F 7F | MOVQ | Qq, Pq | - | wo,mmx,feature=mmx
-NP 0F E7 | MOVNTQ | Mq, Pq | - | wo,mem,mmx,feature=sse
-NP 0F F7 | MASKMOVQ | Pq, Nq, Xb | - | ro,reg,asz,mmx,feature=sse,undefined=fault_address
+NP 0F 7F | MOVQ | Qq, Pq | - | wo,mmx,feature=mmx,undefined=mmx_fault
+NP 0F E7 | MOVNTQ | Mq, Pq | - | wo,mem,mmx,feature=sse,undefined=mmx_fault
+NP 0F F7 | MASKMOVQ | Pq, Nq, Xb | - | ro,reg,asz,mmx,feature=sse,undefined=mmx_fault
 NP 0F D7 | PMOVMSKB | Gd, Nq | - | wo,reg,mmx,feature=sse
 NP 0F C4 | PINSRW | Pq, Rd, Ib | - | reg,mmx,feature=sse
 NP 0F C4 | PINSRW | Pq, Mw, Ib | - | mem,mmx,feature=sse

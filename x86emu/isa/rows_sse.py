@@ -22,8 +22,8 @@ NP 0F 50 | MOVMSKPS | Gd, Ups | - | wo,reg,sse,feature=sse
 # ----- conversions -----
 NP 0F 2A | CVTPI2PS | Vps, Qpi | - | sse,feature=sse
 F3 0F 2A | CVTSI2SS | Vss, Ey | - | sse,feature=sse
-NP 0F 2C | CVTTPS2PI | Ppi, Wq | - | wo,sse,feature=sse
-NP 0F 2D | CVTPS2PI | Ppi, Wq | - | wo,sse,feature=sse
+NP 0F 2C | CVTTPS2PI | Ppi, Wq | - | wo,sse,feature=sse,undefined=mmx_fault
+NP 0F 2D | CVTPS2PI | Ppi, Wq | - | wo,sse,feature=sse,undefined=mmx_fault
 F3 0F 2C | CVTTSS2SI | Gy, Wss | - | wo,sse,feature=sse
 F3 0F 2D | CVTSS2SI | Gy, Wss | - | wo,sse,feature=sse
 # ----- comparison -----

@@ -37,8 +37,8 @@ F2 0F D6 | MOVDQ2Q | Pq, Uq | - | wo,reg,sse,feature=sse2
 # ----- conversions -----
 66 0F 2A | CVTPI2PD | Vpd, Qpi | - | wo,sse,feature=sse2
 F2 0F 2A | CVTSI2SD | Vsd, Ey | - | sse,feature=sse2
-66 0F 2C | CVTTPD2PI | Ppi, Wpd | - | wo,sse,feature=sse2
-66 0F 2D | CVTPD2PI | Ppi, Wpd | - | wo,sse,feature=sse2
+66 0F 2C | CVTTPD2PI | Ppi, Wpd | - | wo,sse,feature=sse2,undefined=mmx_fault
+66 0F 2D | CVTPD2PI | Ppi, Wpd | - | wo,sse,feature=sse2,undefined=mmx_fault
 F2 0F 2C | CVTTSD2SI | Gy, Wsd | - | wo,sse,feature=sse2
 F2 0F 2D | CVTSD2SI | Gy, Wsd | - | wo,sse,feature=sse2
 NP 0F 5A | CVTPS2PD | Vpd, Wq | - | wo,sse,feature=sse2
