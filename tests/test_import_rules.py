@@ -29,7 +29,8 @@ RULES = {
     "_gen": ("isa",),
     "errors": (),
     "machine": ("", "bus", "core", "_core", "devices", "errors", "firmware", "isa", "serial_backends", "storage"),
-    "cli": ("", "errors", "firmware", "isa", "machine", "serial_backends", "storage"),
+    "image_command": ("errors", "storage"),
+    "cli": ("", "errors", "firmware", "image_command", "isa", "machine", "serial_backends", "storage"),
     "__main__": ("cli",),
     "": (),
 }

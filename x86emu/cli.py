@@ -1,4 +1,4 @@
-"""The command line: `x86emu boot`.  docs/boot.md describes the options and the exit codes.
+"""The command line: `x86emu boot` (docs/boot.md has its options and exit codes) and `x86emu image` (docs/storage.md).
 
 Everything heavy is imported when it is needed, so that `x86emu --help` answers at once.
 """
@@ -96,7 +96,8 @@ def _boot_parser(commands: argparse._SubParsersAction[_Parser]) -> None:
     parts.add_argument("--memory", "-m", metavar="SIZE", default="256M", help="RAM: 512M, 1G, MiB (default 256M)")
     parts.add_argument("--smp", metavar="N", type=_count, default=1, help="number of processors (default 1)")
     parts.add_argument("--cpu", metavar="MODEL[,+F][,-F]", help="processor model and features; 'help' lists them")
-    parts.add_argument("--disk", metavar="FILE", action="append", default=[], help="raw disk image (up to 4 times)")
+    parts.add_argument("--disk", metavar="FILE[,...]", action="append", default=[],
+                       help="disk image, may be repeated; with ,format=raw|qcow2 ,snapshot ,readonly")  # fmt: skip
     parts.add_argument("--cdrom", metavar="FILE", help="ISO image")
     parts.add_argument("--snapshot", action="store_true", help="leave disk images unchanged")
     parts.add_argument("--boot", metavar="ORDER", default="cd", help="letters of a, c disk, d CD-ROM, n (default cd)")
@@ -134,6 +135,9 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
     _boot_parser(commands)
     add_conform_parser(commands)
+    from x86emu.image_command import add_parser
+
+    add_parser(commands)
     return parser
 
 
@@ -143,6 +147,7 @@ def _machine(options: argparse.Namespace) -> Machine:
     from x86emu.firmware.bios import default_bios
     from x86emu.machine import Machine, MachineConfig
     from x86emu.machine.config import DEFAULT_CPU, parse_memory
+    from x86emu.machine.disk_option import parse_disk
 
     def path(text: str | None) -> Path | None:
         return Path(text) if text is not None else None
@@ -153,7 +158,7 @@ def _machine(options: argparse.Namespace) -> Machine:
             memory=parse_memory(options.memory),
             cpus=options.smp,
             cpu=options.cpu or DEFAULT_CPU,
-            disks=tuple(Path(text) for text in options.disk),
+            disks=tuple(parse_disk(text) for text in options.disk),
             cdrom=path(options.cdrom),
             kernel=path(options.kernel),
             initrd=path(options.initrd),
@@ -247,8 +252,12 @@ def boot(options: argparse.Namespace) -> int:
             signal.signal(number, leave)
 
     backend: SerialBackend | None = None
+    machine: Machine | None = None
     try:
         machine = _machine(options)
+        for image in machine.images:
+            for note in image.notes:
+                print(f"x86emu: {note}", file=sys.stderr)
         debug_output = output("--debugcon", options.debugcon)
         stats_output = output("--stats", options.stats)
         trace_output = output("--trace", options.trace)
@@ -280,6 +289,15 @@ def boot(options: argparse.Namespace) -> int:
             backend.close()
         for opened in outputs:
             opened.close()
+        if machine is not None:
+            machine.close()
+
+
+def image(options: argparse.Namespace) -> int:
+    """`x86emu image`: disk images."""
+    from x86emu.image_command import run
+
+    return run(options)
 
 
 def conform(options: argparse.Namespace) -> int:
@@ -293,7 +311,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Entry point; returns the exit code.  Unusable input gives one line on standard error, never a traceback."""
     options = build_parser().parse_args(arguments)
     try:
-        return {"boot": boot, "conform": conform}[options.command](options)
+        return {"boot": boot, "conform": conform, "image": image}[options.command](options)
     except UserInputError as error:
         print(f"x86emu: {error}", file=sys.stderr)
         return ExitCode.UNUSABLE_INPUT

@@ -18,7 +18,7 @@ def mbr(start: int) -> bytes:
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (b"QFI\xfb" + bytes(508), "qemu-img convert -O raw"),
+        (b"QFI\xfb" + bytes(508), "its version is 0"),
         (mbr(2048), "partition 1 begins at sector 2048, the file has 1"),
         (bytes(700), "700 bytes"),
         (b"", "is empty"),

@@ -5,6 +5,7 @@ import os
 import pytest
 
 from x86emu.errors import UserInputError
+from x86emu.storage import open_image
 from x86emu.storage.raw import RawImage
 
 
@@ -29,11 +30,12 @@ def test_reads_and_writes_sectors(path):
 
 def test_snapshot_leaves_the_file_alone(path):
     before = path.read_bytes()
-    image = RawImage(path, snapshot=True)
+    image = open_image(path, snapshot=True)
     image.write(1, b"A" * 512 + b"B" * 512)
     image.flush()
     assert image.read(0, 4) == b"\0" * 512 + b"A" * 512 + b"B" * 512 + b"\3" * 512
     assert path.read_bytes() == before
+    image.close()
     assert RawImage(path).read(1, 1) == b"\1" * 512
 
 

@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 from x86emu.errors import UserInputError
+from x86emu.machine.disk_option import DiskOption
 from x86emu.machine.memory_map import BOOT_CODES, GIB, KIB, MIB
 
 DEFAULT_CPU = "default"
@@ -55,7 +56,7 @@ class MachineConfig:
     memory: int = 256 * MIB
     cpus: int = 1
     cpu: str = DEFAULT_CPU
-    disks: tuple[Path, ...] = ()
+    disks: tuple[Path | DiskOption, ...] = ()
     cdrom: Path | None = None
     kernel: Path | None = None
     initrd: Path | None = None

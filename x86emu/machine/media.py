@@ -9,6 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from x86emu.errors import UserInputError
+from x86emu.storage.image import Image
+from x86emu.storage.opening import open_image
 from x86emu.storage.raw import RawImage
 
 DISK_SECTOR, CD_SECTOR = 512, 2048
@@ -30,17 +32,27 @@ def open_cdrom(path: Path) -> RawImage:
     return image
 
 
-def open_disk(path: Path, *, snapshot: bool = False) -> RawImage:
-    """A raw disk image; UserInputError where it is missing, truncated, or of a format that is not raw."""
-    image = RawImage(path, snapshot=snapshot)
-    record = image.read(0, 1)
-    if record[:4] == b"QFI\xfb":
-        raise UserInputError(
-            f"The image {path} is of format qcow2; convert it with qemu-img convert -O raw {path} disk.img"
-        )
+def open_disk(
+    path: Path, *, format: str | None = None, snapshot: bool = False, read_only: bool = False
+) -> Image:
+    """A disk image, raw or qcow2; UserInputError where it is missing, truncated, locked or of another format."""
+    image = open_image(path, format, snapshot=snapshot, read_only=read_only)
+    try:
+        record = image.read(0, 1)
+        _check_partitions(path, image, record)
+    except OSError as error:
+        image.close()
+        raise UserInputError(f"The image {path} cannot be read: {error.strerror or error}.") from None
+    except UserInputError:
+        image.close()
+        raise
+    return image
+
+
+def _check_partitions(path: Path, image: Image, record: bytes) -> None:
     entries = [record[446 + 16 * i : 462 + 16 * i] for i in range(4)]
     if record[510:512] != b"\x55\xaa" or any(entry[0] & 0x7F for entry in entries):
-        return image  # no partition table: blank, or a boot sector with a file system
+        return  # no partition table: blank, or a boot sector with a file system
     for number, entry in enumerate(entries, 1):
         start, length = int.from_bytes(entry[8:12], "little"), int.from_bytes(entry[12:16], "little")
         if entry[4] not in (0, PROTECTIVE_PARTITION) and length and start >= image.sectors:
@@ -48,4 +60,3 @@ def open_disk(path: Path, *, snapshot: bool = False) -> RawImage:
                 f"The image {path} is truncated: partition {number} begins at sector {start}, the file has"
                 f" {image.sectors}; give the whole image."
             )
-    return image

@@ -60,6 +60,7 @@ from x86emu.machine import run as running
 from x86emu.machine.address_map import AddressMap
 from x86emu.machine.config import DEFAULT_CPU, MachineConfig, parse_memory
 from x86emu.machine.consoles import Console, Screen, SerialConsole
+from x86emu.machine.disk_option import DiskOption, parse_disk
 from x86emu.machine.interrupts import A20Gate, InterruptLines
 from x86emu.machine.media import open_cdrom, open_disk
 from x86emu.machine.memory_map import DiskGeometry, MemoryLayout, cmos_contents
@@ -67,6 +68,7 @@ from x86emu.machine.run import POLL_NANOSECONDS, RunResult, StopReason
 
 if TYPE_CHECKING:
     from x86emu._core import Processor
+    from x86emu.storage import Image
 
 IO_APIC_ID = 0
 PCI_CONFIG_PORT = 0xCF8
@@ -90,8 +92,9 @@ class Machine:
     >>> machine.run(until="login:")
     >>> machine.cpus[0].rip, machine.memory[0x7C00:0x7E00], machine.serial.text
 
-    ``memory`` is bytes or text ("512M"); ``disk`` one path or several; ``bios`` defaults to Debian's SeaBIOS.  Or give
-    a whole `MachineConfig` as ``config``.  UserInputError says which file or value cannot be used.
+    ``memory`` is bytes or text ("512M"); ``disk`` one path or several, a text being what --disk takes; ``bios`` defaults
+    to Debian's SeaBIOS.  Or give a whole `MachineConfig` as ``config``.  UserInputError says which file or value cannot
+    be used.  `close()` gives the disk images back, as `with Machine(...) as machine:` does.
 
     Attributes: `cpus` (registers), `memory` (guest-physical, sliced), `serial`, `debug_console` and `screen`
     (consoles), `clock` (virtual nanoseconds), `ports` and `mmio` (address spaces), `devices` (by name).
@@ -104,7 +107,7 @@ class Machine:
         memory: str | int = "256M",
         cpus: int = 1,
         cpu: str = DEFAULT_CPU,
-        disk: str | Path | Sequence[str | Path] = (),
+        disk: str | Path | Sequence[str | Path | DiskOption] = (),
         cdrom: str | Path | None = None,
         kernel: str | Path | None = None,
         initrd: str | Path | None = None,
@@ -122,7 +125,7 @@ class Machine:
                 memory=parse_memory(memory),
                 cpus=cpus,
                 cpu=cpu,
-                disks=tuple(Path(path) for path in disks),
+                disks=tuple(parse_disk(entry) if isinstance(entry, str) else entry for entry in disks),
                 cdrom=Path(cdrom) if cdrom is not None else None,
                 kernel=Path(kernel) if kernel is not None else None,
                 initrd=Path(initrd) if initrd is not None else None,
@@ -136,6 +139,7 @@ class Machine:
         self.config = config
         self.layout = MemoryLayout.of(config.memory)
         self.devices: dict[str, Device] = {}
+        self.images: list[Image] = []
         self.stop_reason: StopReason | None = None
         self.stop_detail = ""
         self.exit_status = 0
@@ -143,7 +147,11 @@ class Machine:
         self.poll_due = False
         self.seconds = self.cpu_seconds = 0.0
         self._poll_event: Event | None = None
-        self._build()
+        try:
+            self._build()
+        except BaseException:
+            self.close()
+            raise
 
     # --- building
 
@@ -215,10 +223,41 @@ class Machine:
         if config.cdrom is not None:
             drives[2] = AtapiCdrom(open_cdrom(config.cdrom))
         free = [place for place in range(4) if drives[place] is None]
-        for number, (place, path) in enumerate(zip(free, config.disks, strict=False)):
-            image = open_disk(path, snapshot=config.snapshot)
+        for number, (place, disk) in enumerate(zip(free, config.disks, strict=False)):
+            image = self._open_disk(DiskOption.of(disk))
             drives[place] = AtaDisk(image, name=f"ATA disk {number}", serial=f"X86EMU{number:04}")
         return drives
+
+    def _open_disk(self, disk: DiskOption) -> Image:
+        image = open_disk(
+            disk.path, format=disk.format, snapshot=disk.snapshot or self.config.snapshot, read_only=disk.read_only
+        )
+        self.images.append(image)
+        return image
+
+    def close(self) -> None:
+        """Makes durable what the guest wrote and gives the disk images back; the machine cannot run afterwards.
+
+        UserInputError names an image that the host could not write.
+        """
+        images, self.images = self.images, []
+        failed: list[str] = []
+        for image in images:
+            try:
+                image.close()
+            except OSError as error:
+                failed.append(f"{image.path} ({error.strerror or error})")
+        if failed:
+            raise UserInputError(
+                f"What the guest wrote last could not be stored in {', '.join(failed)}; make room on the host and check"
+                " the image."
+            )
+
+    def __enter__(self) -> Machine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def _wire_interrupts(self) -> None:
         self.pic = self._add(I8259Pair())
