@@ -97,9 +97,10 @@ def _boot_parser(commands: argparse._SubParsersAction[_Parser]) -> None:
     parts.add_argument("--smp", metavar="N", type=_count, default=1, help="number of processors (default 1)")
     parts.add_argument("--cpu", metavar="MODEL[,+F][,-F]", help="processor model and features; 'help' lists them")
     parts.add_argument("--disk", metavar="FILE[,...]", action="append", default=[],
-                       help="disk image, may be repeated; with ,format=raw|qcow2 ,snapshot ,readonly")  # fmt: skip
+                       help="disk image, repeatable; with ,if=ide|virtio ,format=raw|qcow2 ,snapshot ,readonly")  # fmt: skip
     parts.add_argument("--cdrom", metavar="FILE", help="ISO image")
     parts.add_argument("--snapshot", action="store_true", help="leave disk images unchanged")
+    parts.add_argument("--rng", action="store_true", help="a virtio entropy device (the same bytes in every run)")
     parts.add_argument("--boot", metavar="ORDER", default="cd", help="letters of a, c disk, d CD-ROM, n (default cd)")
     parts.add_argument("--option-rom", metavar="FILE", action="append", default=[], help="further option ROM")
     parts.add_argument("--vga-rom", metavar="FILE", help="VGA BIOS (default: Debian's SeaVGABIOS)")
@@ -166,6 +167,7 @@ def _machine(options: argparse.Namespace) -> Machine:
             modules=tuple(options.module),
             boot=options.boot,
             snapshot=options.snapshot,
+            virtio_rng=options.rng,
             vga_rom=path(options.vga_rom),
             option_roms=tuple(Path(text) for text in options.option_rom),
             debug_exit_port=options.debug_exit,

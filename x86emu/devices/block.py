@@ -28,3 +28,16 @@ class BlockBackend(Protocol):
 
     def flush(self) -> None:
         """Returns when all that was written is on stable storage."""
+
+
+class DiscardBackend(BlockBackend, Protocol):
+    """A back end that can also forget sectors."""
+
+    def write(self, lba: int, data: bytes | bytearray | memoryview) -> None:
+        """Writes whole sectors from `lba`."""
+
+    def write_zeroes(self, lba: int, count: int, *, unmap: bool = True) -> None:
+        """Sectors that read as zeros from now on; `unmap` allows their space to be freed."""
+
+    def discard(self, lba: int, count: int) -> None:
+        """Sectors whose contents are no longer needed."""

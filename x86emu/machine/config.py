@@ -19,6 +19,7 @@ SMALLEST_MEMORY = 2 * MIB
 LARGEST_MEMORY = 1 << 39
 LARGEST_SMP = 64  # what the engine takes; 8-bit local APIC ids would go to 254
 UNITS = {"": MIB, "K": KIB, "M": MIB, "G": GIB, "T": 1 << 40}
+VIRTIO_SLOTS = 28  # PCI devices 3 to 30
 EPOCH = datetime(2025, 1, 1)
 
 
@@ -67,6 +68,8 @@ class MachineConfig:
     vga_rom: Path | None = None
     option_roms: tuple[Path, ...] = ()
     debug_exit_port: int | None = None
+    virtio_rng: bool = False
+    virtio_console: bool = False
     paced_serial: bool = False
     date: datetime = field(default=EPOCH)
     fw_cfg: dict[str, bytes] = field(default_factory=dict)
@@ -102,10 +105,14 @@ class MachineConfig:
                 if value:
                     raise UserInputError(f"--{option}: goes with a kernel; give one with --kernel")
         limit = 4 if self.cdrom is None else 3
-        if len(self.disks) > limit:
+        on_ide = sum(DiskOption.of(disk).interface == "ide" for disk in self.disks)
+        if on_ide > limit:
             raise UserInputError(
-                f"--disk: {len(self.disks)} disks do not fit on two IDE channels"
-                f"{' beside the CD-ROM' if self.cdrom else ''}; {limit} would do"
+                f"--disk: {on_ide} disks do not fit on two IDE channels"
+                f"{' beside the CD-ROM' if self.cdrom else ''}; {limit} would do, and more with if=virtio"
             )
+        virtio = len(self.disks) - on_ide + self.virtio_rng + self.virtio_console
+        if virtio > VIRTIO_SLOTS:
+            raise UserInputError(f"--disk: {virtio} virtio devices are more than the {VIRTIO_SLOTS} free PCI slots")
         if self.debug_exit_port is not None and not 0 <= self.debug_exit_port <= 0xFFFC:
             raise UserInputError(f"--debug-exit {self.debug_exit_port:#x}: is no port; 0xf4 would do")

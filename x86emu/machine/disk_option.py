@@ -8,7 +8,7 @@ from pathlib import Path
 from x86emu.errors import UserInputError
 from x86emu.storage.opening import FORMATS
 
-INTERFACES = ("ide",)
+INTERFACES = ("ide", "virtio")
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@
             01.0  82371SB PCI-to-ISA bridge (PIRQ)             40h 61h        8254
             01.1  82371SB IDE                                  60h 64h 92h    8042, port 92h
             01.3  82371AB power management                     70h-73h        MC146818
-            02.0  VGA, 1234:1111                               00h 80h C0h    8237A pair
+            02.0  VGA, 1234:1111; virtio from 03.0             00h 80h C0h    8237A pair
     memory  FEC00000h I/O APIC   FED00000h HPET                3F0h 3F8h 378h floppy controller, COM1, LPT1
             FEE00000h local APICs (in the core)                402h 510h      debug console, fw_cfg
 
@@ -52,6 +52,11 @@ from x86emu.devices.piix_ide import PiixIde
 from x86emu.devices.port92 import Port92
 from x86emu.devices.uart16550 import Uart16550
 from x86emu.devices.vga import Vga
+from x86emu.devices.virtio_blk import VirtioBlk
+from x86emu.devices.virtio_console import VirtioConsole
+from x86emu.devices.virtio_device import VirtioDevice
+from x86emu.devices.virtio_pci import VirtioPci
+from x86emu.devices.virtio_rng import VirtioRng
 from x86emu.errors import UserInputError
 from x86emu.firmware import bios as bios_images
 from x86emu.firmware.kernel import plan_kernel
@@ -71,6 +76,7 @@ if TYPE_CHECKING:
     from x86emu.storage import Image
 
 IO_APIC_ID = 0
+FIRST_VIRTIO_SLOT = 3
 PCI_CONFIG_PORT = 0xCF8
 ACTIVITY_HALT, ACTIVITY_SHUTDOWN, ACTIVITY_WAIT_FOR_SIPI = 1, 2, 3
 RFLAGS_IF = 0x200
@@ -92,9 +98,9 @@ class Machine:
     >>> machine.run(until="login:")
     >>> machine.cpus[0].rip, machine.memory[0x7C00:0x7E00], machine.serial.text
 
-    ``memory`` is bytes or text ("512M"); ``disk`` one path or several, a text being what --disk takes; ``bios`` defaults
-    to Debian's SeaBIOS.  Or give a whole `MachineConfig` as ``config``.  UserInputError says which file or value cannot
-    be used.  `close()` gives the disk images back, as `with Machine(...) as machine:` does.
+    ``memory`` is bytes or text ("512M"); ``disk`` one path or several, a text being what --disk takes; ``bios``
+    defaults to Debian's SeaBIOS.  Or give a whole `MachineConfig` as ``config``.  UserInputError says which file or
+    value cannot be used.  `close()` gives the disk images back, as `with Machine(...) as machine:` does.
 
     Attributes: `cpus` (registers), `memory` (guest-physical, sliced), `serial`, `debug_console` and `screen`
     (consoles), `clock` (virtual nanoseconds), `ports` and `mmio` (address spaces), `devices` (by name).
@@ -223,8 +229,9 @@ class Machine:
         if config.cdrom is not None:
             drives[2] = AtapiCdrom(open_cdrom(config.cdrom))
         free = [place for place in range(4) if drives[place] is None]
-        for number, (place, disk) in enumerate(zip(free, config.disks, strict=False)):
-            image = self._open_disk(DiskOption.of(disk))
+        disks = [option for option in map(DiskOption.of, config.disks) if option.interface == "ide"]
+        for number, (place, disk) in enumerate(zip(free, disks, strict=False)):
+            image = self._open_disk(disk)
             drives[place] = AtaDisk(image, name=f"ATA disk {number}", serial=f"X86EMU{number:04}")
         return drives
 
@@ -234,6 +241,34 @@ class Machine:
         )
         self.images.append(image)
         return image
+
+    def _wire_virtio(self) -> None:
+        """Virtio functions from PCI device 3 on: disks in the order of the command line, then the others."""
+        self._virtio_slot = FIRST_VIRTIO_SLOT
+        disks = [option for option in map(DiskOption.of, self.config.disks) if option.interface == "virtio"]
+        for number, disk in enumerate(disks):
+            image = self._open_disk(disk)
+            self._add_virtio(VirtioBlk(image, name=f"virtio disk {number}", serial=f"X86EMUV{number:04}"))
+        if self.config.virtio_rng:
+            self._add_virtio(VirtioRng())
+        if self.config.virtio_console:
+            self.virtio_console = Console()
+            device = VirtioConsole(self.virtio_console.receive_output)
+            function = self._add_virtio(device)
+            device.kick = lambda: function.notify(0)
+            self.virtio_console_device = device
+
+    def _add_virtio(self, model: VirtioDevice) -> VirtioPci:
+        function = VirtioPci(model, self.dma, self._in_ram)
+        self.pci.add(function, self._virtio_slot)
+        self._virtio_slot += 1
+        return function
+
+    def _in_ram(self, address: int, length: int) -> bool:
+        """Whether a range is RAM as a bus master sees it."""
+        end = address + length
+        above = 4 << 30
+        return end <= self.layout.below_4g or above <= address and end <= above + self.layout.above_4g
 
     def close(self) -> None:
         """Makes durable what the guest wrote and gives the disk images back; the machine cannot run afterwards.
@@ -382,6 +417,7 @@ class Machine:
         )  # fmt: skip
         self.pci.add(self.vga, 2)
         self.screen = Screen(self.vga)
+        self._wire_virtio()
 
     def _wire_fw_cfg(self, offered: firmware_files.Offered) -> None:
         self.fw_cfg = self._add(FwCfg(self.dma))

@@ -1,0 +1,45 @@
+"""Debian on virtio disks: SeaBIOS boots from one, Linux drives it by its modern interface, raw and qcow2."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from kit import boot, guest
+
+from x86emu.storage import create_image
+from x86emu.storage.convert import convert
+
+FILE_SYSTEM = "vfat,nls_cp437,nls_iso8859-1,nls_ascii"
+
+
+@pytest.mark.parametrize("format", ["raw", "qcow2"])
+def test_linux_reads_a_virtio_disk(format: str, tmp_path: Path) -> None:
+    image = guest("linux64-fat.img")
+    if format == "qcow2":
+        base, image = image, tmp_path / "disk.qcow2"
+        convert(base, tmp_path / "base.qcow2", target_format="qcow2")
+        create_image(image, backing_file="base.qcow2")
+    run = boot(
+        tmp_path, "--kernel", guest("linux64.vmlinuz"), "--initrd", guest("linux64-disk.cpio.gz"),
+        "--append", f"console=ttyS0 gk.load=virtio_pci,virtio_blk,{FILE_SYSTEM} gk.disk=vda1",
+        "--disk", f"{image},if=virtio,snapshot", "--rng",
+    )  # fmt: skip
+    assert run.code == 0 and "linux64-disk disk vda1 OK" in run.marks, run
+
+
+def test_seabios_boots_from_a_virtio_disk(tmp_path: Path) -> None:
+    image = guest("linux64-fat.img")
+    run = boot(
+        tmp_path, "--disk", f"{image},if=virtio,snapshot", "--boot", "c", "--expect", "GK-MARK linux64-disk booted"
+    )
+    assert run.code == 0, run
+
+
+def test_libata_uses_dma(tmp_path: Path) -> None:
+    run = boot(tmp_path, "--disk", f"{guest('linux64-fat.img')},snapshot")
+    assert run.code == 0 and "linux64-disk disk sda1 OK" in run.marks, run
+    masters = run.counters["ports"]["PIIX3 IDE bus master"]  # type: ignore[index]
+    data = run.counters["ports"]["ATA primary"]  # type: ignore[index]
+    assert "configured for UDMA" in run.serial or masters["writes"] > 1000, run
+    assert masters["writes"] > 4 * 40, (masters, data)
