@@ -37,9 +37,14 @@ def test_seabios_boots_from_a_virtio_disk(tmp_path: Path) -> None:
 
 
 def test_libata_uses_dma(tmp_path: Path) -> None:
-    run = boot(tmp_path, "--disk", f"{guest('linux64-fat.img')},snapshot")
+    run = boot(
+        tmp_path, "--kernel", guest("linux64.vmlinuz"), "--initrd", guest("linux64-disk.cpio.gz"),
+        "--append", f"console=ttyS0 gk.load=ata_piix,sd_mod,{FILE_SYSTEM} gk.disk=sda1",
+        "--disk", f"{guest('linux64-fat.img')},snapshot",
+    )  # fmt: skip
     assert run.code == 0 and "linux64-disk disk sda1 OK" in run.marks, run
-    masters = run.counters["ports"]["PIIX3 IDE bus master"]  # type: ignore[index]
-    data = run.counters["ports"]["ATA primary"]  # type: ignore[index]
-    assert "configured for UDMA" in run.serial or masters["writes"] > 1000, run
-    assert masters["writes"] > 4 * 40, (masters, data)
+    ports = run.counters["ports"]
+    assert isinstance(ports, dict)
+    # The file system's data would be some hundred thousand words of PIO.
+    assert ports["PIIX3 IDE bus master"]["writes"] > 100, ports
+    assert ports["ATA primary"]["reads"] < 20_000, ports
