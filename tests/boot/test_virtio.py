@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from kit import boot, guest
 
+from tests.boot.kit import boot, guest
 from x86emu.storage import create_image
 from x86emu.storage.convert import convert
 
