@@ -29,8 +29,9 @@ RULES = {
     "_gen": ("isa",),
     "errors": (),
     "machine": ("", "bus", "core", "_core", "devices", "errors", "firmware", "isa", "serial_backends", "storage"),
+    "conform": ("", "_core", "bus", "core", "errors", "isa"),
     "image_command": ("errors", "storage"),
-    "cli": ("", "errors", "firmware", "image_command", "isa", "machine", "serial_backends", "storage"),
+    "cli": ("", "conform", "errors", "firmware", "image_command", "isa", "machine", "serial_backends", "storage"),
     "__main__": ("cli",),
     "": (),
 }
