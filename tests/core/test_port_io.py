@@ -5,6 +5,11 @@ from __future__ import annotations
 import pytest
 
 from tests.core.bare_machine import DATA, TSS, BareMachine
+from x86emu._core import Engine
+from x86emu.bus.clock import Clock
+from x86emu.bus.platform import CpuSignals, Wiring
+from x86emu.core.memory import PhysicalMemory
+from x86emu.isa.models import resolve_model
 
 GP = (13, 0)
 PORT = 0x300
@@ -165,3 +170,16 @@ def test_a_bitmap_beyond_the_limit_refuses() -> None:
         m = BareMachine(cpl=3)
         m.memory.write(TSS + 102, (104).to_bytes(2, "little"))
         assert m.fault(code, rdx=PORT) == GP
+
+
+def test_a_machine_without_ports_reads_ones() -> None:
+    memory = PhysicalMemory(1 << 20)
+    memory.map(0, 1 << 20, 0, 0)
+    wiring = Wiring()
+    engine = Engine(memory, wiring, Clock(wiring), [CpuSignals(0)], resolve_model("default"))
+    cpu = engine.cpus[0]
+    cpu.cs.set(0, 0, 0xFFFF, 0x9B)
+    memory.write(0x1000, bytes.fromhex("e560 e661 f4"))  # in ax, 60h; out 61h, al; hlt
+    cpu.rip = 0x1000
+    assert engine.run(10) == "halted"
+    assert cpu.rax == 0xFFFF

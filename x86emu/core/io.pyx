@@ -25,13 +25,16 @@ cdef inline bint permitted(Cpu* c, Insn* i, uint32_t port, int size) noexcept no
 cdef inline uint64_t port_in(Cpu* c, Insn* i, uint32_t port, int size) noexcept nogil:
     cdef uint64_t value
     c.current = i
-    value = c.board.port_read(c.board.ports, port, size)
+    value = 0xFFFFFFFFFFFFFFFFULL        # nothing answers where no port space is wired
+    if likely(c.board.port_read != NULL):
+        value = c.board.port_read(c.board.ports, port, size)
     c.current = NULL
     return value
 
 cdef inline void port_out(Cpu* c, Insn* i, uint32_t port, int size, uint64_t value) noexcept nogil:
     c.current = i
-    c.board.port_write(c.board.ports, port, size, value)
+    if likely(c.board.port_write != NULL):
+        c.board.port_write(c.board.ports, port, size, value)
     c.current = NULL
 
 cdef inline void input_al(Cpu* c, Insn* i, uint32_t port) noexcept nogil:
