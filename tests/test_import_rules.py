@@ -29,7 +29,7 @@ RULES = {
     "_gen": ("isa",),
     "errors": (),
     "machine": ("", "bus", "core", "_core", "devices", "errors", "firmware", "isa", "serial_backends", "storage"),
-    "conform": ("", "_core", "bus", "core", "errors", "isa"),
+    "conform": ("", "_core", "bus", "core", "errors", "firmware", "isa", "machine"),
     "image_command": ("errors", "storage"),
     "cli": ("", "conform", "errors", "firmware", "image_command", "isa", "machine", "serial_backends", "storage"),
     "__main__": ("cli",),
