@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from x86emu.conform.shrink import shrink
 from x86emu.conform.suite import Options
 from x86emu.errors import UserInputError, X86EmuError
 from x86emu.isa.disassembler import disassemble
+from x86emu.isa.models import resolve_model
 from x86emu.isa.table import load_rows
 
 BATCH = 8000
@@ -24,19 +25,29 @@ SEQUENCE_SHARE = 8
 """Every so many-th batch consists of random sequences."""
 _SHOWN = 3
 
+_SYSTEM = frozenset("smm vme de pse tsc msr pae mce apic sep mtrr pge mca pat pse36 syscall nx xsave".split())
+"""Features that user mode does not see, but that its page tables and registers need."""
 _engines: dict[str, Engine] = {}
 
 
-def engine_named(name: str) -> Engine:
-    """An engine that stays open for the life of this process."""
-    if name not in _engines:
-        _engines[name] = open_engine(name)
-    return _engines[name]
+def engine_named(name: str, oracle: str = "") -> Engine:
+    """An engine that stays open for the life of this process.
+
+    x86emu becomes a processor with no feature that the oracle lacks, so that what is missing there is #UD in both.
+    """
+    key = f"{name} for {oracle}"
+    if key not in _engines:
+        options = {}
+        if name == "x86emu" and oracle:
+            model = resolve_model("max")
+            options["model"] = replace(model, features=model.features & (engine_named(oracle).features() | _SYSTEM))
+        _engines[key] = open_engine(name, **options)
+    return _engines[key]
 
 
 def common_features(engine: str, oracle: str) -> frozenset[str]:
     """Features that both have."""
-    return engine_named(engine).features() & engine_named(oracle).features()
+    return engine_named(engine, oracle).features() & engine_named(oracle).features()
 
 
 @dataclass
@@ -64,7 +75,7 @@ class GeneratedSuite:
     def run(self, unit: str, options: Options) -> UnitResult:
         mode_text, kind, number = unit.split(".")
         mode = int(mode_text)
-        engine, oracle = engine_named(options.engine), engine_named(self.oracle)
+        engine, oracle = engine_named(options.engine, self.oracle), engine_named(self.oracle)
         features = common_features(options.engine, self.oracle)
         result = UnitResult(unit)
         encodings = max(1, min(BATCH, options.count) // STATES_PER_ENCODING)

@@ -223,7 +223,9 @@ def markdown(runs: list[Run]) -> str:
         failed = run.failed_rows()
         if failed:
             lines += ["", f"Rows that differ in {run.suite}:", ""]
-            lines += [f"- {name}: {count:,}" for name, count in failed.items()]
+            lines += [f"- {name}: {count:,}" for name, count in list(failed.items())[:25]]
+            if len(failed) > 25:
+                lines.append(f"- and {len(failed) - 25} more")
     return "\n".join(lines) + "\n"
 
 

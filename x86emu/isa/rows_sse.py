@@ -20,7 +20,7 @@ NP 0F 29 | MOVAPS | Wps, Vps | - | wo,sse,feature=sse
 NP 0F 2B | MOVNTPS | Mps, Vps | - | wo,mem,sse,feature=sse
 NP 0F 50 | MOVMSKPS | Gd, Ups | - | wo,reg,sse,feature=sse
 # ----- conversions -----
-NP 0F 2A | CVTPI2PS | Vps, Qpi | - | sse,feature=sse
+NP 0F 2A | CVTPI2PS | Vps, Qpi | - | sse,feature=sse,undefined=mmx_fault
 F3 0F 2A | CVTSI2SS | Vss, Ey | - | sse,feature=sse
 NP 0F 2C | CVTTPS2PI | Ppi, Wq | - | wo,sse,feature=sse,undefined=mmx_fault
 NP 0F 2D | CVTPS2PI | Ppi, Wq | - | wo,sse,feature=sse,undefined=mmx_fault

@@ -7,8 +7,8 @@ F3 and F2 both repeat MOVS, STOS and LODS (`rep`); they select the condition of 
 ROWS = """
 A4 | MOVS | Yb, Xb | r=d | rep,asz,wo
 A5 | MOVS | Yv, Xv | r=d | rep,asz,wo
-A6 | CMPS | Xb, Yb | w=oszapc r=oszapcd | repz,asz,ro
-A7 | CMPS | Xv, Yv | w=oszapc r=oszapcd | repz,asz,ro
+A6 | CMPS | Xb, Yb | w=oszapc r=oszapcd | repz,asz,ro,undefined=operand_order
+A7 | CMPS | Xv, Yv | w=oszapc r=oszapcd | repz,asz,ro,undefined=operand_order
 AA | STOS | Yb, AL | r=d | rep,asz,wo
 AB | STOS | Yv, rAXv | r=d | rep,asz,wo
 AC | LODS | AL, Xb | r=d | rep,asz,wo

@@ -16,7 +16,7 @@ _GPR = "RAX RCX RDX RBX RSP RBP RSI RDI R8 R9 R10 R11 R12 R13 R14 R15".split()
 _GPR32 = "EAX ECX EDX EBX ESP EBP ESI EDI".split()
 _FEATURES = frozenset(
     "base i186 i286 i386 i486 cpuid pentium p6 fpu cx8 cmov mmx fxsr sse sse2 sse3 ssse3 sse4_1 sse4_2 popcnt movbe "
-    "abm adx aes pclmulqdq lm cx16 lahf_lm clflush mmxext sha".split()
+    "abm adx aes pclmulqdq lm cx16 lahf_lm clflush mmxext".split()
 )
 
 
@@ -77,6 +77,7 @@ class UnicornEngine:
         self._state = state
         for address, data in state.memory.items():
             machine.mem_write(address, data)
+        machine.ctl_flush_tb()  # code that was translated before is not noticed to have changed
         for n, register in enumerate(self._gpr[state.mode]):
             machine.reg_write(register, state.gpr[n])
         machine.reg_write(constants.UC_X86_REG_EFLAGS, state.rflags)

@@ -53,14 +53,12 @@ class _KvmUnitTests:
                     debug_exit_port=0xF4,
                 )
             )  # fmt: skip
-            output = bytearray()
-            machine.serial.listeners.append(output.extend)
             ended = machine.run(MAX_INSTRUCTIONS)
         except X86EmuError as error:
             result.errors.append(f"{path}: {error}")
             return result
         result.seconds = time.process_time() - start
-        lines = _LINE.findall(output.decode("utf-8", "replace"))
+        lines = _LINE.findall(machine.serial.text)
         status = ended.status if ended.reason is StopReason.DEBUG_EXIT else None
         bad = [text for verdict, text in lines if verdict in ("FAIL", "XPASS")]
         result.cases = max(1, len(lines))
