@@ -22,10 +22,12 @@ def test_linux_reads_a_virtio_disk(format: str, tmp_path: Path) -> None:
         create_image(image, backing_file="base.qcow2")
     run = boot(
         tmp_path, "--kernel", guest("linux64.vmlinuz"), "--initrd", guest("linux64-disk.cpio.gz"),
-        "--append", f"console=ttyS0 gk.load=virtio_pci,virtio_blk,{FILE_SYSTEM} gk.disk=vda1",
+        "--append", f"console=ttyS0 gk.load=virtio_pci,virtio_blk,virtio_rng,{FILE_SYSTEM} gk.disk=vda1",
         "--disk", f"{image},if=virtio,snapshot", "--rng",
     )  # fmt: skip
     assert run.code == 0 and "linux64-disk disk vda1 OK" in run.marks, run
+    mmio = run.counters["mmio"]
+    assert isinstance(mmio, dict) and mmio["virtio disk 0"]["writes"] > 100 and mmio["virtio-rng"]["writes"] > 20
 
 
 def test_seabios_boots_from_a_virtio_disk(tmp_path: Path) -> None:

@@ -167,6 +167,9 @@ class VirtQueue:
 
     def scatter(self, chain: Chain, data: bytes | memoryview, offset: int = 0) -> None:
         """Writes data into the writable buffers from their byte `offset` on; what does not fit is dropped."""
+        if chain.writable and not offset and len(data) <= chain.writable[0][1]:
+            self.dma.write(chain.writable[0][0], data)  # the usual case, without a copy
+            return
         view = memoryview(data)
         for address, length in chain.writable:
             if offset >= length:
