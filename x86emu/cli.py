@@ -97,7 +97,7 @@ def _boot_parser(commands: argparse._SubParsersAction[_Parser]) -> None:
     parts.add_argument("--smp", metavar="N", type=_count, default=1, help="number of processors (default 1)")
     parts.add_argument("--cpu", metavar="MODEL[,+F][,-F]", help="processor model and features; 'help' lists them")
     parts.add_argument("--disk", metavar="FILE[,...]", action="append", default=[],
-                       help="disk image, repeatable; ,if=ide|virtio ,format=raw|qcow2 ,snapshot ,readonly")  # fmt: skip
+                       help="disk image(s); ,if=ide|virtio|nvme ,format=raw|qcow2 ,snapshot ,readonly")  # fmt: skip
     parts.add_argument("--cdrom", metavar="FILE", help="ISO image")
     parts.add_argument("--snapshot", action="store_true", help="leave disk images unchanged")
     parts.add_argument("--rng", action="store_true", help="a virtio entropy device (the same bytes in every run)")

@@ -1,4 +1,4 @@
-"""What `--disk` says: FILE[,if=ide|virtio][,format=raw|qcow2][,snapshot][,readonly]; a comma in FILE is doubled."""
+"""What `--disk` says: FILE[,if=ide|virtio|nvme][,format=raw|qcow2][,snapshot][,readonly]; `,,` is a comma in FILE."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from x86emu.errors import UserInputError
 from x86emu.storage.opening import FORMATS
 
-INTERFACES = ("ide", "virtio")
+INTERFACES = ("ide", "virtio", "nvme")
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@
             01.0  82371SB PCI-to-ISA bridge (PIRQ)             40h 61h        8254
             01.1  82371SB IDE                                  60h 64h 92h    8042, port 92h
             01.3  82371AB power management                     70h-73h        MC146818
-            02.0  VGA, 1234:1111; virtio from 03.0             00h 80h C0h    8237A pair
+            02.0  VGA, 1234:1111; virtio, NVMe 03.0-            00h 80h C0h    8237A pair
     memory  FEC00000h I/O APIC   FED00000h HPET                3F0h 3F8h 378h floppy controller, COM1, LPT1
             FEE00000h local APICs (in the core)                402h 510h      debug console, fw_cfg
 
@@ -44,6 +44,7 @@ from x86emu.devices.ioapic import IoApic
 from x86emu.devices.isa_debug_exit import IsaDebugExit
 from x86emu.devices.lapic import ApicBus, LocalApic
 from x86emu.devices.mc146818 import Mc146818
+from x86emu.devices.nvme import Nvme
 from x86emu.devices.parallel import ParallelPort
 from x86emu.devices.pic_controller import Pic8259Controller
 from x86emu.devices.piix3 import Piix3
@@ -76,7 +77,7 @@ if TYPE_CHECKING:
     from x86emu.storage import Image
 
 IO_APIC_ID = 0
-FIRST_VIRTIO_SLOT = 3
+FIRST_FREE_SLOT = 3
 PCI_CONFIG_PORT = 0xCF8
 ACTIVITY_HALT, ACTIVITY_SHUTDOWN, ACTIVITY_WAIT_FOR_SIPI = 1, 2, 3
 RFLAGS_IF = 0x200
@@ -243,12 +244,18 @@ class Machine:
         return image
 
     def _wire_virtio(self) -> None:
-        """Virtio functions from PCI device 3 on: disks in the order of the command line, then the others."""
-        self._virtio_slot = FIRST_VIRTIO_SLOT
+        """PCI devices from 3 on: virtio disks, NVMe disks, each in the order of the command line, then the others."""
+        self._free_slot = FIRST_FREE_SLOT
         disks = [option for option in map(DiskOption.of, self.config.disks) if option.interface == "virtio"]
         for number, disk in enumerate(disks):
             image = self._open_disk(disk)
             self._add_virtio(VirtioBlk(image, name=f"virtio disk {number}", serial=f"X86EMUV{number:04}"))
+        nvme = [option for option in map(DiskOption.of, self.config.disks) if option.interface == "nvme"]
+        for number, disk in enumerate(nvme):
+            image = self._open_disk(disk)
+            drive = Nvme(image, self.dma, self._in_ram, name=f"nvme disk {number}", serial=f"X86EMUN{number}")
+            self.pci.add(drive, self._free_slot)
+            self._free_slot += 1
         if self.config.virtio_rng:
             self._add_virtio(VirtioRng())
         if self.config.virtio_console:
@@ -260,8 +267,8 @@ class Machine:
 
     def _add_virtio(self, model: VirtioDevice) -> VirtioPci:
         function = VirtioPci(model, self.dma, self._in_ram)
-        self.pci.add(function, self._virtio_slot)
-        self._virtio_slot += 1
+        self.pci.add(function, self._free_slot)
+        self._free_slot += 1
         return function
 
     def _in_ram(self, address: int, length: int) -> bool:

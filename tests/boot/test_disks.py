@@ -1,4 +1,4 @@
-"""Debian on virtio disks: SeaBIOS boots from one, Linux drives it by its modern interface, raw and qcow2."""
+"""Debian on every kind of disk controller: SeaBIOS boots from it, Linux drives it; raw and qcow2."""
 
 from __future__ import annotations
 
@@ -30,12 +30,20 @@ def test_linux_reads_a_virtio_disk(format: str, tmp_path: Path) -> None:
     assert isinstance(mmio, dict) and mmio["virtio disk 0"]["writes"] > 100 and mmio["virtio-rng"]["writes"] > 20
 
 
-def test_seabios_boots_from_a_virtio_disk(tmp_path: Path) -> None:
-    image = guest("linux64-fat.img")
-    run = boot(
-        tmp_path, "--disk", f"{image},if=virtio,snapshot", "--boot", "c", "--expect", "GK-MARK linux64-disk booted"
-    )
+@pytest.mark.parametrize("interface", ["virtio", "nvme"])
+def test_seabios_boots_from_it(interface: str, tmp_path: Path) -> None:
+    disk = f"{guest('linux64-fat.img')},if={interface},snapshot"
+    run = boot(tmp_path, "--disk", disk, "--boot", "c", "--expect", "GK-MARK linux64-disk booted")
     assert run.code == 0, run
+
+
+def test_linux_reads_an_nvme_disk(tmp_path: Path) -> None:
+    run = boot(
+        tmp_path, "--kernel", guest("linux64.vmlinuz"), "--initrd", guest("linux64-disk.cpio.gz"),
+        "--append", f"console=ttyS0 gk.load={FILE_SYSTEM} gk.disk=nvme0n1p1",
+        "--disk", f"{guest('linux64-fat.img')},if=nvme,snapshot",
+    )  # fmt: skip
+    assert run.code == 0 and "linux64-disk disk nvme0n1p1 OK" in run.marks, run
 
 
 def test_libata_uses_dma(tmp_path: Path) -> None:
