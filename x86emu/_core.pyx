@@ -16,7 +16,7 @@ from x86emu.core.engine cimport *
 from x86emu.core.engine cimport kick as kick_cpu
 from x86emu.core.memory cimport PhysicalMemory
 from x86emu.core.model cimport ModelTables
-from x86emu.core.mmu cimport refresh_mode, refresh_segment, tlb_flush_all, load_pdptes
+from x86emu.core.mmu cimport refresh_mode, refresh_segment, tlb_flush_all, tlb_flush_everything, load_pdptes
 from x86emu.core.decode cimport decode, Decoded
 from x86emu.core.trace cimport flush_traces
 from x86emu.bus.platform cimport Wiring, CpuSignals, Signals
@@ -372,6 +372,9 @@ cdef class Processor:
         cdef const char* start = <const char*>&c.rflags
         cdef const char* end = <const char*>&c.saved_end
         result = (<const char*>&c.r[0])[:16 * 8] + (<const char*>&c.r[REG_RIP])[:8] + (<const char*>&flags)[:8]
+        result += start[:end - start]
+        start = <const char*>&c.virt
+        end = <const char*>&c.virt.saved_end
         return result + start[:end - start]
 
     def __repr__(self):
@@ -449,7 +452,7 @@ cdef class Engine:
         cdef Processor cpu
         flush_traces(&self.memory.shared)
         for cpu in self.cpus:
-            tlb_flush_all(cpu.state)
+            tlb_flush_everything(cpu.state)
 
     def trace_statistics(self):
         """Counts of the trace cache: built since the last flush, flushes, made stale by writes."""
@@ -582,7 +585,8 @@ cdef class Engine:
         for cpu in self.cpus:
             if cpu.state.activity == ACTIVITY_ACTIVE:
                 return True
-            if cpu.signals.wires.intr and cpu.state.rflags & FLAG_IF and cpu.state.activity != ACTIVITY_WAIT_FOR_SIPI:
+            if (cpu.signals.wires.intr and (cpu.state.rflags & FLAG_IF or cpu.state.virt.guest_mode)
+                    and cpu.state.activity != ACTIVITY_WAIT_FOR_SIPI):
                 return True
             if cpu.signals.wires.nmi and not cpu.state.nmi_blocked and cpu.state.activity != ACTIVITY_WAIT_FOR_SIPI:
                 return True

@@ -11,6 +11,7 @@ import struct
 from dataclasses import dataclass
 
 from x86emu.isa.features import feature_named
+from x86emu.isa.intercepts import intercept_of
 from x86emu.isa.table import Operand, Row, load_rows
 
 SIZES = "wdq"
@@ -287,11 +288,12 @@ class Compiler:
         elif any(o.letter in "NUR" for o in row.operands):
             mod = 2
         return struct.pack(
-            "<12B3H7H", PREFIX[prefix], mask, row.modrm or 0, mod, feature_named(row.feature).number,
+            "<14B3H7H", PREFIX[prefix], mask, row.modrm or 0, mod, feature_named(row.feature).number,
             2 if row.has("f64") else 1 if row.has("d64") else 0, immediates[0], immediates[1],
             int(row.attributes.get("aux", 0)) & 0xFF, 1 if row.has_modrm else 0,
-            1 if any(o.letter == "S" for o in row.operands) else 0, 1 if row.has("pops") else 0, attributes, kill,
-            reads, *plans, (row.flags_written | row.flags_undefined) & ALL_FLAGS,
+            1 if any(o.letter == "S" for o in row.operands) else 0, 1 if row.has("pops") else 0,
+            *intercept_of(row, mnemonic), attributes, kill, reads,
+            *plans, (row.flags_written | row.flags_undefined) & ALL_FLAGS,
         )  # fmt: skip
 
 

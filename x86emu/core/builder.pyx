@@ -30,11 +30,12 @@ cdef handler_t raise_nm
 cdef handler_t raise_gp
 cdef handler_t end_trace
 cdef handler_t hook
+cdef handler_t intercept
 
 
 def link_handlers() -> None:
     """Finds the handlers of the records that the builder itself puts in, and those of the tables."""
-    global segment_ea, address_only, absolute, raise_ud, raise_nm, raise_gp, end_trace, hook
+    global segment_ea, address_only, absolute, raise_ud, raise_nm, raise_gp, end_trace, hook, intercept
     decode_module.link_handlers()
     segment_ea = find_handler("SEGMENT_EA")
     address_only = find_handler("ADDRESS")
@@ -44,6 +45,7 @@ def link_handlers() -> None:
     raise_gp = find_handler("RAISE_GP")
     end_trace = find_handler("END_TRACE")
     hook = find_handler("HOOK")
+    intercept = find_handler("INTERCEPT")
 
 
 cdef struct Builder:
@@ -133,6 +135,16 @@ cdef void operand_address(Builder* b, Decoded* d, uint32_t mode, uint32_t ip) no
     d.scale = 0
     d.displacement = 0
 
+cdef void put_intercept(Builder* b, Decoded* d, uint32_t ip) noexcept nogil:
+    """In guest mode: the record that asks the hypervisor's controls before the instruction (core/intercept.pxd)."""
+    cdef Insn* r = add(b, intercept, d.length, ip)
+    put_address(r, d)
+    r.dst = d.slots[0]
+    r.src = d.slots[1]
+    r.aux = d.address_size
+    r.imm = (d.row.intercept | <int64_t>d.row.intercept_detail << 8 | <int64_t>d.operand_size << 16
+             | <int64_t>(d.immediate1 & 0xFFFF) << 32)
+
 cdef void emit(Builder* b, Decoded* d, uint32_t mode, uint32_t ip, uint32_t page_offset) noexcept nogil:
     """The records of one instruction. page_offset: where in its page the trace begins."""
     cdef Insn* r
@@ -141,8 +153,12 @@ cdef void emit(Builder* b, Decoded* d, uint32_t mode, uint32_t ip, uint32_t page
     cdef uint32_t first = b.n_records
     if mode & MODE_HOOKED:
         add(b, hook, d.length, ip)
+    if mode & MODE_GUEST and d.row.intercept and not d.row.attributes & ROW_NOACCESS:
+        put_intercept(b, d, ip)
     if d.memory:
         operand_address(b, d, mode, ip)
+    if mode & MODE_GUEST and d.row.intercept and d.row.attributes & ROW_NOACCESS:
+        put_intercept(b, d, ip)          # INVLPG: the exit tells the address
     if plan.before:
         r = add(b, handler_by_number(plan.before), d.length, ip)
         put_address(r, d)
@@ -184,7 +200,7 @@ cdef void drop_dead_flags(Builder* b) noexcept nogil:
         if plan.handler_nf and not row.flags_affected & live:
             b.records[b.main_record[n]].fn = handler_by_number(plan.handler_nf)
         live = (live & ~<uint32_t>row.flags_killed) | row.flags_read
-        if not plan.cannot_fault:
+        if not plan.cannot_fault or row.intercept:
             live = ALL_FLAGS
 
 cdef void fuse_branch(Builder* b) noexcept nogil:

@@ -13,6 +13,8 @@ cdef packed struct RowInfo:              # packed by _gen/decode_tables.py
     uint8_t has_modrm
     uint8_t has_segment_register
     uint8_t pops                         # an address with rSP as base is taken after the pop
+    uint8_t intercept                    # kind of isa/intercepts.py, 0: never intercepted as an instruction
+    uint8_t intercept_detail
     uint16_t attributes
     uint16_t flags_killed, flags_read
     uint16_t plan[6]                     # [operand size w d q][register, memory]

@@ -10,12 +10,13 @@ from x86emu.core.state cimport *
 from x86emu.core.flags cimport flags_eager
 from x86emu.core.builder cimport find_trace
 from x86emu.core.trace cimport flush_traces
-from x86emu.core.mmu cimport tlb_flush_all, refresh_mode, refresh_segment
+from x86emu.core.mmu cimport tlb_flush_everything, refresh_mode, refresh_segment
 from x86emu.core.interrupts cimport deliver_event, deliver_fault, check_debug_trap, instruction_breakpoints, raise_debug
 from x86emu.core.interrupt_instructions cimport enters_handler
 from x86emu.core.system_calls cimport is_syscall
 from x86emu.core.model cimport power_on_registers, init_registers
 from x86emu.core.smm cimport enter_smm
+from x86emu.core.svm cimport *
 from x86emu.core.sysregs cimport monitor_triggered
 
 cdef enum:
@@ -86,9 +87,15 @@ cdef void reset_processor(Cpu* c, bint power_on) noexcept nogil:
     c.gdtr.limit = 0xFFFF
     c.idtr.base = 0
     c.idtr.limit = 0xFFFF
+    c.virt.guest_mode = GUEST_NONE
+    c.virt.second_level = SECOND_LEVEL_NONE
+    c.virt.smm_guest_mode = GUEST_NONE
+    c.virt.virtual_interrupt = 0
+    c.virt.injecting = 0
+    c.virt.gif = 1
     c.r[REG_RIP] = 0xFFF0
     c.activity = ACTIVITY_ACTIVE if c.index == 0 else ACTIVITY_WAIT_FOR_SIPI
-    tlb_flush_all(c)
+    tlb_flush_everything(c)
     refresh_mode(c)
 
 cdef void start_up(Cpu* c, uint32_t vector) noexcept nogil:
@@ -97,6 +104,82 @@ cdef void start_up(Cpu* c, uint32_t vector) noexcept nogil:
     c.r[REG_RIP] = 0
     c.activity = ACTIVITY_ACTIVE
     refresh_mode(c)
+
+cdef inline bint active(Cpu* c) noexcept nogil:
+    if c.activity == ACTIVITY_MWAIT and monitor_triggered(c):
+        c.activity = ACTIVITY_ACTIVE
+    return c.activity == ACTIVITY_ACTIVE
+
+cdef bint take_wires_svm(Cpu* c) noexcept nogil:
+    """take_wires() where SVM has a say: in a guest, or in the host with the global interrupt flag clear, which holds off
+    everything (APM 2, 15.13, 15.17, 15.21).  What is intercepted stays pending for the host."""
+    cdef Signals* s = c.signals
+    cdef bint guest = c.virt.guest_mode == GUEST_SVM
+    cdef bint allowed
+    cdef int vector
+    if c.activity == ACTIVITY_SHUTDOWN:
+        return False
+    if not guest:
+        if c.activity == ACTIVITY_WAIT_FOR_SIPI:
+            return False
+        if c.pending_debug and check_debug_trap(c):
+            deliver_fault(c)
+            return True
+        return active(c)
+    if s.smi and not c.in_smm:
+        if svm_intercepts(c, 3, 2):
+            svm_exit(c, SVM_SMI, 0, 0, 0, NULL)
+            return True
+        s.smi = 0
+        enter_smm(c)
+        return True
+    if s.init and not c.in_smm:
+        if svm_intercepts(c, 3, 3):
+            svm_exit(c, SVM_INIT, 0, 0, 0, NULL)
+            return True
+        if c.vm_cr & VM_CR_R_INIT:            # 15.30.1: INIT becomes #SX
+            s.init = 0
+            deliver_event(c, 30, EVENT_EXCEPTION, 1, 1, 0)
+            return True
+        s.init = 0
+        reset_processor(c, False)
+        return c.activity == ACTIVITY_ACTIVE
+    s.sipi = 0
+    if c.pending_debug and check_debug_trap(c):
+        c.activity = ACTIVITY_ACTIVE
+        deliver_fault(c)
+        return True
+    if s.nmi and not c.nmi_blocked and c.interrupt_shadow != 2:
+        if svm_intercepts(c, 3, 1):
+            svm_exit(c, SVM_NMI, 0, 0, 0, NULL)
+            return True
+        s.nmi = 0
+        c.nmi_blocked = 1
+        c.activity = ACTIVITY_ACTIVE
+        deliver_event(c, V_NMI, EVENT_NMI, 0, 0, 0)
+        return True
+    if s.intr and c.interrupt_shadow == 0:
+        allowed = c.virt.host_if if c.virt.interrupt_masking else c.rflags & FLAG_IF != 0
+        if allowed:
+            if svm_intercepts(c, 3, 0):
+                svm_exit(c, SVM_INTR, 0, 0, 0, NULL)
+                return True
+            c.activity = ACTIVITY_ACTIVE
+            vector = -1
+            if s.acknowledge != NULL:
+                vector = s.acknowledge(s.controller)
+            if vector >= 0:
+                deliver_event(c, vector, EVENT_EXTERNAL, 0, 0, 0)
+            return True
+    if svm_virtual_interrupt_ready(c):
+        if svm_intercepts(c, 3, 4):
+            svm_exit(c, SVM_VINTR, 0, 0, 0, NULL)
+            return True
+        c.virt.virtual_interrupt = 0
+        c.activity = ACTIVITY_ACTIVE
+        deliver_event(c, c.virt.virtual_vector, EVENT_EXTERNAL, 0, 0, 0)
+        return True
+    return active(c)
 
 cdef bint take_wires(Cpu* c) noexcept nogil:
     """Takes what waits at the processor's pins. False: nothing to run now (halted, waiting for SIPI, shut down)."""
@@ -107,7 +190,9 @@ cdef bint take_wires(Cpu* c) noexcept nogil:
         reset_processor(c, True)
     if s.a20_masked != c.a20_seen:
         c.a20_seen = s.a20_masked
-        tlb_flush_all(c)
+        tlb_flush_everything(c)
+    if unlikely(c.virt.guest_mode == GUEST_SVM or not c.virt.gif):
+        return take_wires_svm(c)
     if s.smi and not c.in_smm and c.activity != ACTIVITY_WAIT_FOR_SIPI and c.activity != ACTIVITY_SHUTDOWN:
         s.smi = 0
         enter_smm(c)
@@ -150,6 +235,7 @@ cdef bint take_wires(Cpu* c) noexcept nogil:
 cdef inline bint wires_up(Cpu* c) noexcept nogil:
     cdef Signals* s = c.signals
     return (s.intr | s.nmi | s.smi | s.init | s.sipi | s.reset | <uint32_t>(c.pending_debug != 0)
+            | c.virt.virtual_interrupt
             | (s.a20_masked ^ c.a20_seen)) != 0
 
 cdef inline void run_records(Cpu* c, Insn* first) noexcept nogil:
@@ -169,7 +255,8 @@ cdef int run_slice(Cpu* c, int64_t instructions, int64_t* executed) noexcept nog
     cdef Trace* t
     cdef Trace** link
     cdef uint64_t flushes, bits, was_tf
-    cdef uint32_t exit
+    cdef uint32_t exit, guest_mode
+    cdef handler_t first
     cdef bint single
     cdef int end = SLICE_DONE
     cdef int idle_faults = 0
@@ -254,6 +341,7 @@ cdef int run_slice(Cpu* c, int64_t instructions, int64_t* executed) noexcept nog
             if c.rflags & FLAG_RF:
                 c.rflags &= ~<uint64_t>FLAG_RF
             c.budget -= t.n
+            c.interrupt_shadow_before = 0
             run_records(c, &t.insns[0])
             continue
         # ---- one instruction: single step, interrupt shadow, breakpoints, the end of a budget
@@ -262,12 +350,15 @@ cdef int run_slice(Cpu* c, int64_t instructions, int64_t* executed) noexcept nog
         if c.rflags & FLAG_RF:
             c.rflags &= ~<uint64_t>FLAG_RF
         c.budget -= t.n
-        if was_tf and (enters_handler(t.insns[0].fn) or is_syscall(t.insns[0].fn)):
+        guest_mode = c.virt.guest_mode
+        first = t.insns[1 if guest_mode and t.n_records > 1 else 0].fn        # behind the INTERCEPT record
+        if was_tf and (enters_handler(first) or is_syscall(first)):
             was_tf = 0               # software interrupts clear TF and are not trapped; SYSCALL sees to it itself
         run_records(c, &t.insns[0])
         c.link = NULL
         # The trap of an instruction that loaded SS is lost; the next one's comes (SDM 3A 6.8.3).
-        if was_tf and c.exit != EXIT_FAULT and c.exit != EXIT_STOP and c.interrupt_shadow != 2:
+        if (was_tf and c.virt.guest_mode == guest_mode and c.exit != EXIT_FAULT and c.exit != EXIT_STOP
+                and c.interrupt_shadow != 2):
             c.pending_debug |= DR6_BS
     executed[0] = c.slice - c.budget
     c.retired_base += executed[0]

@@ -12,6 +12,7 @@ from x86emu.core.mmu cimport system_load, load_as, refresh_mode, canonical
 from x86emu.core.segmentation cimport *
 from x86emu.core.features cimport *
 from x86emu.core.early cimport real_mode_flags
+from x86emu.core.svm cimport svm_exception, svm_exit, svm_intercepts, SVM_SHUTDOWN
 from x86emu.core.tasks cimport task_switch, available_tss, TASK_EVENT
 
 cdef enum:
@@ -312,28 +313,52 @@ cdef inline bint _sets_rf(Fault* f) noexcept nogil:
         return (f.address & DR6_BD) != 0
     return f.vector != V_BP and f.vector != V_OF and f.vector != V_MC
 
+cdef inline bint _leaves_guest(Cpu* c, Fault* f, Fault* during) noexcept nogil:
+    """In guest mode: True where the hypervisor gets the event instead; the guest has been left then."""
+    if c.virt.guest_mode == GUEST_SVM:
+        return svm_exception(c, f, during)
+    return False
+
+cdef bint _shutdown_leaves_guest(Cpu* c) noexcept nogil:
+    if c.virt.guest_mode == GUEST_SVM and svm_intercepts(c, 3, 31):
+        svm_exit(c, SVM_SHUTDOWN, 0, 0, 0, NULL)
+        return True
+    return False
+
 cdef bint _deliver(Cpu* c, Fault event) noexcept nogil:
+    cdef bint injected = c.virt.injecting != 0
     cdef Fault nested
+    cdef Fault original = event
     cdef int first, second
     cdef uint64_t flags
+    cdef uint64_t return_rip = c.virt.inject_rip if injected else c.r[REG_RIP]
+    c.virt.injecting = 0
+    if unlikely(c.virt.guest_mode != GUEST_NONE and not injected) and _leaves_guest(c, &event, NULL):
+        return True
     c.interrupt_shadow = 0
     c.activity = ACTIVITY_ACTIVE
     if event.kind == EVENT_NMI:
         c.nmi_blocked = 1
-    _note(c, &event)
+    if not injected:
+        _note(c, &event)
     while True:
         c.exit = EXIT_NONE
         flags = read_rflags(c)
         if _sets_rf(&event):
             flags |= FLAG_RF
-        if enter_handler(c, NULL, event.vector, event.kind, event.has_error, event.error, c.r[REG_RIP], flags):
+        if enter_handler(c, NULL, event.vector, event.kind, event.has_error, event.error, return_rip, flags):
             return True
+        return_rip = c.r[REG_RIP]
         nested = c.fault
+        if unlikely(c.virt.guest_mode != GUEST_NONE) and _leaves_guest(c, &nested, &original):
+            return True
         _note(c, &nested)
         first = _class_of(&event)
         second = _class_of(&nested)
         if first == DOUBLE_FAULT and second != BENIGN:
             c.exit = EXIT_NONE
+            if c.virt.guest_mode != GUEST_NONE and _shutdown_leaves_guest(c):
+                return True
             c.activity = ACTIVITY_SHUTDOWN
             return False
         if (first == CONTRIBUTORY and second == CONTRIBUTORY) or (first == PAGE_FAULT and second != BENIGN):
@@ -345,6 +370,8 @@ cdef bint _deliver(Cpu* c, Fault event) noexcept nogil:
             event.error = 0
             event.trap = 0
             event.address = 0
+            if unlikely(c.virt.guest_mode != GUEST_NONE) and _leaves_guest(c, &event, NULL):
+                return True
         else:
             event = nested
 

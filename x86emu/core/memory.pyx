@@ -11,7 +11,7 @@ from libc.string cimport memcpy, memset
 from x86emu.core.state cimport *
 from x86emu.core.physical cimport backing_of
 from x86emu.core.trace cimport invalidate_code, flush_traces, new_arena, free_arena
-from x86emu.core.mmu cimport tlb_flush_all
+from x86emu.core.mmu cimport tlb_flush_everything
 from x86emu.bus.platform cimport Wiring
 
 import numpy
@@ -170,7 +170,7 @@ cdef class PhysicalMemory:
         # Links between traces of one page assume that the page's bytes stay where they are.
         self.shared.flush_wanted = 1
         for k in range(self.shared.n_cpus):
-            tlb_flush_all(self.shared.cpus[k])
+            tlb_flush_everything(self.shared.cpus[k])
             if self.shared.cpus[k].signals.kick != NULL:
                 self.shared.cpus[k].signals.kick(self.shared.cpus[k])
 

@@ -28,6 +28,9 @@ cdef void physical_store(Cpu* c, uint64_t physical, uint32_t size, uint64_t valu
 
 # --- TLB control (SDM 3A 4.10.4) ---
 cdef void tlb_flush_all(Cpu* c) noexcept nogil              # MOV CR0/CR4 changes, INVPCID 2 and 3
+cdef void tlb_flush_everything(Cpu* c) noexcept nogil       # every guest's too: the map of memory itself changed
+cdef void tlb_forget_tag(Cpu* c, uint32_t tag) noexcept nogil    # what an ASID or VPID tagged
+cdef void tlb_take_keys(Cpu* c) noexcept nogil              # after a world switch
 cdef void tlb_new_address_space(Cpu* c) noexcept nogil      # MOV CR3 without the no-flush bit
 cdef void tlb_switch_address_space(Cpu* c) noexcept nogil   # MOV CR3 with bit 63: keep what PCID tagged
 cdef void tlb_flush_pcid(Cpu* c, uint32_t pcid) noexcept nogil

@@ -12,6 +12,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
 from x86emu.core.state cimport *
 from x86emu.core.physical cimport backing_of
 from x86emu.core.trace cimport invalidate_code
+from x86emu.core.second_level cimport translate_guest_physical, second_level_new_generation
 
 cdef uint64_t NOTHING = 0xFFFFFFFFFFFFFFFFULL
 cdef enum:
@@ -143,6 +144,18 @@ cdef void note_large(Cpu* c, uint64_t linear, int shift) noexcept nogil:
             return
         frame |= 1
 
+cdef inline bint table_address(Cpu* c, Insn* i, uint64_t* address) noexcept nogil:
+    """Where a paging-structure entry is; in a guest its address goes through the second level first, as a write (APM 2,
+    15.25.6: the walker may set its accessed and dirty flags)."""
+    if likely(c.virt.second_level == SECOND_LEVEL_NONE):
+        return True
+    return translate_guest_physical(c, i, address[0], WRITE, True, address)
+
+cdef inline bint final_address(Cpu* c, Insn* i, int access, uint64_t* physical) noexcept nogil:
+    if likely(c.virt.second_level == SECOND_LEVEL_NONE):
+        return True
+    return translate_guest_physical(c, i, physical[0], access, False, physical)
+
 cdef bint walk(Cpu* c, Insn* i, uint64_t linear, int access, bint user, bint implicit,
                uint64_t* physical, uint32_t* flags) noexcept nogil:
     """SDM 3A 4.3 to 4.7. False with #PF raised; otherwise the physical address and PAGE_ flags."""
@@ -162,7 +175,7 @@ cdef bint walk(Cpu* c, Insn* i, uint64_t linear, int access, bint user, bint imp
     if not (c.cr0 >> CR0_PG_BIT) & 1:
         physical[0] = linear & 0xFFFFFFFFULL
         flags[0] = PAGE_WRITABLE | PAGE_USER
-        return True
+        return final_address(c, i, access, physical)
     if not c.cr4 & CR4_PAE:
         # ---- 32-bit paging (4.3)
         entry_size = 4
@@ -171,6 +184,8 @@ cdef bint walk(Cpu* c, Insn* i, uint64_t linear, int access, bint user, bint imp
         while True:
             shift = 12 if level == 1 else 22
             address[depth] = table + ((linear >> shift) & 0x3FF) * 4
+            if not table_address(c, i, &address[depth]):
+                return False
             entry = load_entry(c, address[depth], 4)
             entries[depth] = entry
             depth += 1
@@ -202,7 +217,15 @@ cdef bint walk(Cpu* c, Insn* i, uint64_t linear, int access, bint user, bint imp
         else:
             # ---- PAE paging (4.4): the PDPTEs were checked when CR3 was loaded
             k = <int>((linear >> 30) & 3)
-            entry = c.pdpte[k]
+            if c.virt.second_level == SECOND_LEVEL_NPT:      # APM 2, 15.25.10: read anew at every walk
+                address[0] = (c.cr3 & 0xFFFFFFE0ULL) + 8 * k
+                if not table_address(c, i, &address[0]):
+                    return False
+                entry = load_at(c, NULL, address[0], 8)
+                if entry & 1 and entry & (high_reserved | 0xFFF00000000001E6ULL):
+                    return page_fault(c, i, linear, error | PF_P | PF_RSVD)
+            else:
+                entry = c.pdpte[k]
             if not entry & 1:
                 return page_fault(c, i, linear, error)
             table = entry & 0x000FFFFFFFFFF000ULL
@@ -213,6 +236,8 @@ cdef bint walk(Cpu* c, Insn* i, uint64_t linear, int access, bint user, bint imp
         while True:
             shift = 12 + 9 * (level - 1)
             address[depth] = table + ((linear >> shift) & 0x1FF) * 8
+            if not table_address(c, i, &address[depth]):
+                return False
             entry = load_entry(c, address[depth], 8)
             entries[depth] = entry
             depth += 1
@@ -274,7 +299,7 @@ cdef bint walk(Cpu* c, Insn* i, uint64_t linear, int access, bint user, bint imp
     flags[0] = PAGE_USER if allow & 4 else 0
     if access == WRITE:
         flags[0] |= PAGE_WRITABLE
-    return True
+    return final_address(c, i, access, physical)
 
 cdef inline bint is_user(Cpu* c, int who) noexcept nogil:
     if who == AS_CPL:
@@ -620,29 +645,84 @@ cdef uint8_t fetch_byte(Cpu* c, uint64_t physical) noexcept nogil:
 
 # ---------------------------------------------------------------- TLB control
 
-cdef void allocate_keys(Cpu* c, uint32_t pcid) noexcept nogil:
+# Every linear address space has three keys: user, supervisor, and supervisor with user pages it may touch.  Host address
+# spaces are found by PCID; a guest's by its tag (ASID or VPID), second-level root and PCID, so that a world switch
+# flushes nothing.
+
+cdef uint32_t new_keys(Cpu* c) noexcept nogil:
+    cdef uint32_t key
     if c.next_key > 0xFF0:
         memset(c.tlb_read, 0, sizeof(c.tlb_read))
         memset(c.tlb_write, 0, sizeof(c.tlb_write))
         memset(c.tlb_exec, 0, sizeof(c.tlb_exec))
         memset(c.pcid_key, 0, sizeof(c.pcid_key))
+        memset(c.virt.address_spaces, 0, sizeof(c.virt.address_spaces))
         memset(c.large_filter, 0, sizeof(c.large_filter))
         memset(c.huge_filter, 0, sizeof(c.huge_filter))
         c.next_key = 1
-    c.pcid_key[pcid] = c.next_key
+    key = c.next_key
     c.next_key += KEYS_IN_GROUP
+    return key
 
 cdef inline uint32_t current_pcid(Cpu* c) noexcept nogil:
     return <uint32_t>(c.cr3 & 0xFFF) if c.cr4 & CR4_PCIDE else 0
 
+cdef uint32_t guest_keys(Cpu* c, uint32_t pcid) noexcept nogil:
+    """The keys of the guest's address space; a row of the table is taken over in turn where none is free."""
+    cdef AddressSpace* space
+    cdef int k, free = -1
+    for k in range(N_ADDRESS_SPACES):
+        space = &c.virt.address_spaces[k]
+        if space.key == 0:
+            if free < 0:
+                free = k
+        elif space.tag == c.virt.tag and space.pcid == pcid and space.root == c.virt.second_level_root:
+            return space.key
+    if free < 0:
+        free = <int>c.virt.next_address_space
+        c.virt.next_address_space = (c.virt.next_address_space + 1) % N_ADDRESS_SPACES
+    cdef uint32_t key = new_keys(c)
+    space = &c.virt.address_spaces[free]
+    space.root = c.virt.second_level_root
+    space.tag = c.virt.tag
+    space.pcid = pcid
+    space.key = key
+    return key
+
 cdef void take_keys(Cpu* c) noexcept nogil:
     cdef uint32_t pcid = current_pcid(c)
-    if c.pcid_key[pcid] == 0:
-        allocate_keys(c, pcid)
-    c.key_user = c.pcid_key[pcid]
+    cdef uint32_t key
+    if unlikely(c.virt.guest_mode != GUEST_NONE):
+        key = guest_keys(c, pcid)
+    else:
+        key = c.pcid_key[pcid]
+        if key == 0:
+            key = new_keys(c)
+            c.pcid_key[pcid] = <uint16_t>key
+    c.key_user = <uint16_t>key
     c.key_super = c.key_user + 1
     c.key_super_ac = c.key_user + 2
     refresh_key(c)
+
+cdef void tlb_take_keys(Cpu* c) noexcept nogil:
+    take_keys(c)
+
+cdef void tlb_forget_tag(Cpu* c, uint32_t tag) noexcept nogil:
+    cdef int k
+    for k in range(N_ADDRESS_SPACES):
+        if c.virt.address_spaces[k].tag == tag:
+            c.virt.address_spaces[k].key = 0
+    if c.virt.last_tag == tag:
+        c.virt.last_tag = 0              # the second-level cache starts anew, too
+
+cdef void forget_pcid(Cpu* c, uint32_t pcid) noexcept nogil:
+    cdef int k
+    if c.virt.guest_mode == GUEST_NONE:
+        c.pcid_key[pcid] = 0
+        return
+    for k in range(N_ADDRESS_SPACES):
+        if c.virt.address_spaces[k].tag == c.virt.tag and c.virt.address_spaces[k].pcid == pcid:
+            c.virt.address_spaces[k].key = 0
 
 cdef void refresh_key(Cpu* c) noexcept nogil:
     c.real_key = c.key_user if c.cpl == 3 else c.key_super
@@ -650,23 +730,36 @@ cdef void refresh_key(Cpu* c) noexcept nogil:
     if c.cpl == 3 and c.cr0 & CR0_AM and c.rflags & FLAG_AC:
         c.tlb_key = NEVER_KEY
 
-cdef void tlb_flush_all(Cpu* c) noexcept nogil:
+cdef void tlb_flush_everything(Cpu* c) noexcept nogil:
     if c.next_key == 0:
         c.next_key = 0xFFF
     memset(c.pcid_key, 0, sizeof(c.pcid_key))
+    memset(c.virt.address_spaces, 0, sizeof(c.virt.address_spaces))
+    c.virt.last_tag = 0
     memset(c.large_filter, 0, sizeof(c.large_filter))
     memset(c.huge_filter, 0, sizeof(c.huge_filter))
+    second_level_new_generation(c)
+    take_keys(c)
+
+cdef void tlb_flush_all(Cpu* c) noexcept nogil:
+    cdef int k
+    if c.virt.guest_mode == GUEST_NONE:
+        tlb_flush_everything(c)
+        return
+    for k in range(N_ADDRESS_SPACES):    # a guest flushes what carries its own tag
+        if c.virt.address_spaces[k].tag == c.virt.tag:
+            c.virt.address_spaces[k].key = 0
     take_keys(c)
 
 cdef void tlb_new_address_space(Cpu* c) noexcept nogil:
-    c.pcid_key[current_pcid(c)] = 0
+    forget_pcid(c, current_pcid(c))
     take_keys(c)
 
 cdef void tlb_switch_address_space(Cpu* c) noexcept nogil:
     take_keys(c)
 
 cdef void tlb_flush_pcid(Cpu* c, uint32_t pcid) noexcept nogil:
-    c.pcid_key[pcid] = 0
+    forget_pcid(c, pcid)
     take_keys(c)
 
 cdef void tlb_flush_page(Cpu* c, uint64_t linear) noexcept nogil:
@@ -690,7 +783,9 @@ cdef void drop_write_entries(Cpu* c, uint64_t backing_offset) noexcept nogil:
             c.tlb_write[k].tag = 0
 
 cdef bint load_pdptes(Cpu* c, Insn* i, uint64_t cr3) noexcept nogil:
-    """SDM 3A 4.4.1."""
+    """SDM 3A 4.4.1. Under nested paging the walk reads them itself."""
+    if c.virt.second_level == SECOND_LEVEL_NPT:
+        return True
     cdef uint64_t entries[4]
     cdef int k
     cdef uint64_t reserved = (c.maxphyaddr_mask & 0x000FFFFFFFFFF000ULL) | 0xFFF00000000001E6ULL
@@ -778,5 +873,7 @@ cdef void refresh_mode(Cpu* c) noexcept nogil:
         mode |= MODE_SSE
     if c.cr4 & CR4_OSXSAVE and (c.xcr0 & 6) == 6:
         mode |= MODE_AVX
+    if c.virt.guest_mode != GUEST_NONE:
+        mode |= MODE_GUEST
     c.mode = mode | (c.mode & MODE_HOOKED)
     refresh_key(c)

@@ -28,6 +28,7 @@ cdef struct ProcessorModel:
     uint64_t cr0_writable, cr4_valid, efer_valid, xcr0_valid
     uint64_t microcode
     uint64_t machine_check_cap    # MCG_CAP
+    uint32_t asids                # address space identifiers of SVM, the host's 0 included
     uint32_t mxcsr_mask
     int n_leaves
     CpuidEntry leaves[160]

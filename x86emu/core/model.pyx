@@ -34,6 +34,7 @@ cdef class ModelTables:
         m.vendor = VENDOR_AMD if model.vendor == "AuthenticAMD" else VENDOR_INTEL
         m.signature = model.signature
         m.microcode = model.microcode
+        m.asids = model.asids
         m.mxcsr_mask = 0xFFFF if self.features[FEATURE_SSE2] else 0xFFBF       # DAZ came with SSE2
         if self.features[FEATURE_MISALIGNSSE]:
             m.mxcsr_mask |= 0x20000

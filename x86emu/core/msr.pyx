@@ -8,7 +8,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
 from x86emu.core.state cimport *
 from x86emu.core.features cimport *
 from x86emu.core.segmentation cimport canonical_base
-from x86emu.core.mmu cimport tlb_flush_all, refresh_mode, refresh_segment
+from x86emu.core.mmu cimport tlb_flush_all, tlb_flush_everything, refresh_mode, refresh_segment
 from x86emu.core.model cimport ProcessorModel, VENDOR_AMD, VENDOR_INTEL
 from x86emu.core.sysregs cimport tsc_now
 
@@ -74,7 +74,7 @@ cdef bint write_apic(Cpu* c, Insn* i, uint32_t number, uint64_t value) noexcept 
     allowed = c.signals.apic_wrmsr(c.signals.controller, number, value)
     c.current = NULL
     if c.signals.apic_base != page:      # another page answers as APIC now
-        tlb_flush_all(c)
+        tlb_flush_everything(c)
         refresh_mode(c)
     return allowed
 
@@ -311,6 +311,18 @@ cdef bint write_vm_cr(Cpu* c, Insn* i, uint32_t number, uint64_t value) noexcept
     if c.vm_cr & VM_CR_LOCK:
         value = (value & ~<uint64_t>(VM_CR_LOCK | VM_CR_SVMDIS)) | (c.vm_cr & (VM_CR_LOCK | VM_CR_SVMDIS))
     c.vm_cr = value
+    return True
+
+cdef bint read_svm_key(Cpu* c, Insn* i, uint32_t number, uint64_t* value) noexcept nogil:
+    value[0] = 0                 # APM 2, 15.31.2: reads as zero
+    return True
+
+cdef bint write_svm_key(Cpu* c, Insn* i, uint32_t number, uint64_t value) noexcept nogil:
+    """APM 2, 15.31.2: sets the key while VM_CR is unlocked; the same key unlocks it again."""
+    if not c.vm_cr & VM_CR_LOCK:
+        c.virt.svm_key = value
+    elif c.virt.svm_key and c.virt.svm_key == value:
+        c.vm_cr &= ~<uint64_t>VM_CR_LOCK
     return True
 
 include "msr_dispatch.pxi"

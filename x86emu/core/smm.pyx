@@ -10,7 +10,7 @@ registers and CR4.  An RSM that finds a forbidden state shuts the processor down
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
 from x86emu.core.state cimport *
 from x86emu.core.flags cimport read_rflags, write_rflags
-from x86emu.core.mmu cimport (physical_load, physical_store, refresh_mode, refresh_segment, tlb_flush_all, load_pdptes,
+from x86emu.core.mmu cimport (physical_load, physical_store, refresh_mode, refresh_segment, tlb_flush_everything, load_pdptes,
                               canonical)
 from x86emu.core.vendor cimport has_long_mode
 
@@ -221,11 +221,16 @@ cdef void enter_smm(Cpu* c) noexcept nogil:
     cdef int k
     cdef bint halted = c.activity == ACTIVITY_HLT
     c.in_smm = 1                     # the save area is in SMRAM
-    tlb_flush_all(c)
+    tlb_flush_everything(c)
     if has_long_mode(c):
         _save64(c, halted)
     else:
         _save32(c, halted)
+    # A guest is suspended meanwhile: no intercepts, no second level (APM 2, 15.22.3).
+    c.virt.smm_guest_mode = c.virt.guest_mode
+    c.virt.smm_second_level = c.virt.second_level
+    c.virt.guest_mode = GUEST_NONE
+    c.virt.second_level = SECOND_LEVEL_NONE
     c.activity = ACTIVITY_ACTIVE
     c.interrupt_shadow = 0
     c.nmi_blocked = 1
@@ -242,7 +247,7 @@ cdef void enter_smm(Cpu* c) noexcept nogil:
         c.seg[k].attributes = ATTR_G | 0x93
         refresh_segment(c, k)
     c.r[REG_RIP] = 0x8000
-    tlb_flush_all(c)
+    tlb_flush_everything(c)
     refresh_mode(c)
 
 cdef bint _allowed(Cpu* c) noexcept nogil:
@@ -276,7 +281,11 @@ cdef void RSM(Cpu* c, Insn* i) noexcept nogil:
         _load32(c)
     c.smbase = smbase
     c.in_smm = 0
-    tlb_flush_all(c)
+    c.virt.guest_mode = c.virt.smm_guest_mode
+    c.virt.second_level = c.virt.smm_second_level
+    c.virt.smm_guest_mode = GUEST_NONE
+    c.virt.smm_second_level = SECOND_LEVEL_NONE
+    tlb_flush_everything(c)
     for k in range(8):
         refresh_segment(c, k)
     finish_at(c, i, rip)

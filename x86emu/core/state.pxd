@@ -211,6 +211,7 @@ cdef enum Mode:
     MODE_LONG = 0x800        # EFER.LMA (compatibility mode differs in system instructions)
     MODE_AVX = 0x1000        # CR4.OSXSAVE and XCR0[2:1] = 11b
     MODE_CODE_CHECKED = 0x2000   # CS has a limit below 4 GiB
+    MODE_GUEST = 0x4000      # in guest mode: traces carry INTERCEPT records
 
 cdef enum Exit:
     EXIT_NONE = 0            # go on with the trace at rip
@@ -232,6 +233,7 @@ cdef enum EventKind:         # as in VM-entry interruption information (SDM 3C 2
     EVENT_SOFTWARE_INT = 4   # INT n
     EVENT_ICEBP = 5          # INT1
     EVENT_SOFTWARE_EXCEPTION = 6   # INT3, INTO
+    EVENT_WORLD_EXIT = 0x80  # no event: the guest is to be left, by Virtualization.exit_*
 
 cdef struct Fault:
     uint8_t vector
@@ -240,6 +242,83 @@ cdef struct Fault:
     uint8_t trap             # 1: rip already points behind the instruction (#DB traps, INT n, INT3)
     uint32_t error
     uint64_t address         # CR2 for #PF; DR6 bits for #DB
+
+# ----- virtualization: what SVM and VMX share, then SVM's own (AMD APM 2, chapter 15) -----
+
+cdef enum:
+    GUEST_NONE = 0           # Virtualization.guest_mode
+    GUEST_SVM = 1
+    GUEST_VMX = 2
+    SECOND_LEVEL_NONE = 0    # Virtualization.second_level
+    SECOND_LEVEL_NPT = 1
+    SECOND_LEVEL_EPT = 2
+    N_ADDRESS_SPACES = 64
+    N_SECOND_LEVEL_ENTRIES = 256
+    N_EXIT_RECORDS = 32
+
+cdef struct HostState:       # what a world switch keeps of the host, hidden parts included
+    Segment seg[8]
+    TableRegister gdtr, idtr
+    uint64_t cr0, cr3, cr4, efer, rflags, rip, rsp, rax, pat
+    uint64_t debugctl, lbr_from, lbr_to
+
+cdef struct AddressSpace:    # TLB keys of one guest address space
+    uint64_t root            # second-level root, 0 where there is none
+    uint32_t tag             # ASID or VPID, never 0
+    uint32_t pcid
+    uint32_t key             # first of its three keys, 0 for an empty row
+
+cdef struct SecondLevelEntry:
+    uint64_t guest_page, page
+    uint32_t generation      # 0 never matches
+    uint32_t rights          # 1 read, 2 write (dirty flag set), 4 execute
+
+cdef struct ExitRecord:      # for explain
+    uint64_t code, info1, info2, rip, cs_base, cr3, guest_physical
+    int64_t instructions
+
+cdef struct Virtualization:
+    # --- saved: both ---
+    uint32_t guest_mode, second_level
+    uint64_t second_level_root
+    uint32_t tag             # ASID or VPID in force
+    uint32_t smm_guest_mode, smm_second_level   # what an SMI interrupted
+    HostState host
+    # a requested exit, carried out when the instruction has been unwound (EVENT_WORLD_EXIT)
+    uint64_t exit_code, exit_info1, exit_info2, exit_next_rip
+    # --- saved: SVM ---
+    uint32_t gif             # global interrupt flag
+    uint32_t host_if         # host's RFLAGS.IF
+    uint64_t vmcb            # physical address of the running guest's control block
+    uint64_t tsc_ratio       # MSR C0000104h: 8.32 fixed point
+    uint64_t svm_key         # MSR C0010118h
+    uint64_t tsc_offset
+    uint32_t scales_tsc
+    uint32_t intercepts[8]   # words 00h to 1Ch of the control area
+    uint64_t io_map, msr_map
+    uint32_t interrupt_masking   # V_INTR_MASKING
+    uint32_t virtual_tpr
+    uint32_t virtual_interrupt   # V_IRQ
+    uint32_t virtual_priority, ignore_tpr, virtual_vector
+    uint32_t virtual_gif_enabled, virtual_gif
+    uint32_t lbr_virtualization  # bit 0 LBR, bit 1 VMLOAD and VMSAVE
+    uint32_t pause_count, pause_reload, pause_threshold
+    int64_t pause_last
+    uint32_t injecting       # c.fault is an injected event, not subject to intercepts
+    uint64_t inject_rip      # return address of an injected software interrupt
+    uint32_t failed_check    # 1 + the row of virt/svm/checks.py that the last VMRUN failed; 0 none
+    uint32_t saved_end
+    # --- derived ---
+    uint32_t second_level_generation
+    uint32_t next_generation
+    uint32_t last_tag
+    uint64_t last_root
+    uint32_t next_address_space
+    uint64_t n_exits
+    uint64_t guest_physical  # of the last second-level walk, for explain
+    AddressSpace address_spaces[64]
+    SecondLevelEntry second_level_tlb[256]
+    ExitRecord exits[32]
 
 cdef struct TlbEntry:
     uint64_t tag             # page of the linear address | address-space key; 0 never matches
@@ -416,6 +495,8 @@ cdef struct Cpu:
     TlbEntry victim_read[8]
     TlbEntry victim_write[8]
     uint64_t delivered[8][256]    # events so far, by kind (EVENT_*) and vector: counters for people
+    # --- virtualization: has a saved and a derived part of its own ---
+    Virtualization virt
 
 # ----- helpers every handler uses -----
 

@@ -136,6 +136,9 @@ cdef bint write_cr8(Cpu* c, Insn* i, uint64_t value) noexcept nogil:
     if value >> 4:
         fault_code(c, i, V_GP, 0)
         return False
+    if c.virt.guest_mode == GUEST_SVM and c.virt.interrupt_masking:      # APM 2, 15.21.2
+        c.virt.virtual_tpr = <uint32_t>value
+        return True
     if c.signals.tpr_write != NULL:
         c.current = i
         c.signals.tpr_write(c.signals.controller, value)
@@ -144,6 +147,8 @@ cdef bint write_cr8(Cpu* c, Insn* i, uint64_t value) noexcept nogil:
 
 cdef uint64_t read_cr8(Cpu* c, Insn* i) noexcept nogil:
     cdef uint64_t value = 0
+    if c.virt.guest_mode == GUEST_SVM and c.virt.interrupt_masking:
+        return c.virt.virtual_tpr
     if c.signals.tpr_read != NULL:
         c.current = i
         value = c.signals.tpr_read(c.signals.controller)
@@ -451,6 +456,11 @@ cdef uint64_t tsc_now(Cpu* c, Insn* i) noexcept nogil:
     c.current = i
     now = <uint64_t>(virtual_now(c) + c.tsc_offset)
     c.current = NULL
+    if unlikely(c.virt.guest_mode == GUEST_SVM):
+        if c.virt.scales_tsc:            # APM 2, 15.30.5: 8.32 fixed point, and the product's middle bits
+            now = (now >> 32) * c.virt.tsc_ratio + (((now & 0xFFFFFFFFULL) * (c.virt.tsc_ratio & 0xFFFFFFFFULL)) >> 32) \
+                + (now & 0xFFFFFFFFULL) * (c.virt.tsc_ratio >> 32)
+        now += c.virt.tsc_offset
     return now
 
 cdef inline bint tsc_disabled(Cpu* c, Insn* i) noexcept nogil:

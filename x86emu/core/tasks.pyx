@@ -13,6 +13,8 @@ from x86emu.core.flags cimport read_rflags, write_rflags
 from x86emu.core.mmu cimport (system_load, system_store, system_probe, refresh_mode, refresh_segment, load_pdptes,
                               tlb_new_address_space)
 from x86emu.core.segmentation cimport *
+from x86emu.core.second_level cimport request_exit
+from x86emu.core.svm cimport svm_intercepts, SVM_TASK_SWITCH
 
 # Offsets in the TSS (SDM 3A figures 8-2 and 8-10)
 cdef enum:
@@ -226,6 +228,23 @@ cdef bint _enter_task(Cpu* c, TaskState* t, bint wide, bint has_error, uint32_t 
         c.pending_debug |= DR6_BT
     return True
 
+cdef bint _leaves_guest(Cpu* c, Insn* i, uint32_t selector, int source, uint64_t rip, bint has_error, uint32_t error,
+                        uint64_t flags) noexcept nogil:
+    """Task switches are intercepted before any change (APM 2, 15.14.1): EXITINFO1 is the new TSS's selector."""
+    cdef uint64_t info2 = error if has_error else 0
+    if not svm_intercepts(c, 3, 29):
+        return False
+    if source == TASK_IRET:
+        info2 |= 1ULL << 36
+    elif source == TASK_JMP:
+        info2 |= 1ULL << 38
+    if has_error:
+        info2 |= 1ULL << 44
+    if flags & FLAG_RF:
+        info2 |= 1ULL << 48
+    request_exit(c, i, SVM_TASK_SWITCH, selector, info2)
+    return True
+
 cdef bint task_switch(Cpu* c, Insn* i, uint32_t selector, uint64_t raw, int source, uint64_t rip, uint64_t flags,
                       bint has_error, uint32_t error, uint32_t ext) noexcept nogil:
     cdef TaskState t
@@ -234,6 +253,8 @@ cdef bint task_switch(Cpu* c, Insn* i, uint32_t selector, uint64_t raw, int sour
     cdef uint32_t old_selector = c.seg[TR].selector
     cdef bint old_wide = (c.seg[TR].attributes & 8) != 0
     cdef bint wide
+    if unlikely(c.virt.guest_mode == GUEST_SVM) and _leaves_guest(c, i, selector, source, rip, has_error, error, flags):
+        return False
     segment_from(&tss, selector, raw)
     wide = (tss.attributes & 8) != 0
     if tss.limit < (TSS32_LIMIT if wide else TSS16_LIMIT):

@@ -167,6 +167,9 @@ null_sel_clr_base  | 80000021.eax.6  |  |  | loading a null selector clears the 
 lfence_serializing | 80000021.eax.2  |  |  | LFENCE always serializes (AMD)
 pre386             | -               | base |  | what ended with the 80386: LOCK before anything, FLAGS 12-15 fixed
 pre186             | -               | pre386 |  | what ended with the 80186: unmasked shift counts, aliases, no #UD
+pfthreshold        | 8000000a.edx.12 | pausefilter |  | PAUSE filter threshold
+v_vmsave_vmload    | 8000000a.edx.15 | npt |  | virtual VMLOAD and VMSAVE
+vgif               | 8000000a.edx.16 | svm |  | virtual global interrupt flag
 """
 
 
@@ -225,9 +228,6 @@ _WHY_NOT = {
     ),
     "VEX-encoded instructions are not modelled": "bmi1 bmi2 tbm",
     "the virtual machine extensions are not modelled": "vmx ept vpid unrestricted_guest smx",
-    "the secure virtual machine is not modelled": (
-        "svm npt lbrv svm_lock nrip_save tsc_scale vmcb_clean flushbyasid decodeassists pausefilter"
-    ),
     "3DNow! arithmetic is not modelled": "3dnow 3dnowext",
     "supervisor state components (IA32_XSS) are not modelled": "xsaves",
     "its instructions are not modelled": (

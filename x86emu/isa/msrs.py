@@ -61,6 +61,7 @@ C0000084 | SYSCALL_MASK | lm | fmask | keep=FFFFFFFF | - | RFLAGS bits that SYSC
 C0000100 | FS_BASE | lm | @fs_base | @ | - | base of FS
 C0000101 | GS_BASE | lm | @gs_base | @ | - | base of GS
 C0000102 | KERNEL_GS_BASE | lm | kernel_gs_base | canonical | - | what SWAPGS exchanges with GS's base
+C0000104 | TSC_RATIO | tsc_scale | virt.tsc_ratio | mask=FFFFFFFFFF | 100000000 | ratio of a guest's TSC, 8.32 fixed point
 C0000103 | TSC_AUX | rdtscp/rdpid | tsc_aux | mask=FFFFFFFF | - | what RDTSCP and RDPID tell in ECX
 C0010010 | SYSCFG | amd | syscfg | keep=7FFFFF | - | system configuration: MTRR extensions, top of memory
 C0010015 | HWCR | amd | hwcr | any | - | hardware configuration
@@ -76,7 +77,8 @@ C0010111 | SMBASE | amd,smm | smbase | keep=FFFFFFFF | - | base of the SMM save 
 C0010112 | SMM_ADDR | amd,smm | slot | any | - | protected SMM memory: base
 C0010113 | SMM_MASK | amd,smm | slot | any | - | protected SMM memory: mask and enables
 C0010114 | VM_CR | svm | @vm_cr | @ | - | SVM disable and lock
-C0010117 | VM_HSAVE_PA | svm | vm_hsave_pa | any | - | host save area of VMRUN
+C0010117 | VM_HSAVE_PA | svm | vm_hsave_pa | mask=FFFFFFFFFF000 | - | host save area of VMRUN
+C0010118 | SVM_KEY | svm_lock | @svm_key | @ | - | key that unlocks VM_CR
 C0011020 | LS_CFG | amd | slot | any | - | load-store unit configuration
 C0011021 | IC_CFG | amd | slot | any | - | instruction cache configuration
 C0011022 | DC_CFG | amd | slot | any | - | data cache configuration

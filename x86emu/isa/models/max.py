@@ -23,4 +23,5 @@ MODEL = CpuModel(
     linear_bits=57,
     caches=(Cache(1, DATA, 64, 2), Cache(1, CODE, 64, 2), Cache(2, UNIFIED, 512, 16), Cache(3, UNIFIED, 16384, 16)),
     microcode=0x1000065,
+    asids=32768,
 )

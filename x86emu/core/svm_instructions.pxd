@@ -1,0 +1,2 @@
+# cython: language_level=3
+# VMRUN, VMLOAD, VMSAVE and their kin: handlers only, reached through the shared table.
