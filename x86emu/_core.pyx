@@ -365,6 +365,43 @@ cdef class Processor:
         """Power-up state (SDM 3A table 10-1)."""
         reset_processor(self.state, True)
 
+    @property
+    def guest_mode(self):
+        """0: no guest runs; 1: a guest of SVM; 2: a guest of VMX."""
+        return self.state.virt.guest_mode
+
+    @property
+    def gif(self):
+        """SVM's global interrupt flag."""
+        return self.state.virt.gif
+
+    @property
+    def vmcb(self):
+        """Physical address of the control block of the last VMRUN."""
+        return self.state.virt.vmcb
+
+    @property
+    def exit_count(self):
+        """Exits from guest mode since the processor was made."""
+        return self.state.virt.n_exits
+
+    @property
+    def failed_check(self):
+        """Row of virt/svm/checks.py that the last VMRUN failed, counted from 0; None where it entered the guest."""
+        return self.state.virt.failed_check - 1 if self.state.virt.failed_check else None
+
+    def exits(self) -> list:
+        """The last exits from guest mode, oldest first: (code, information 1, information 2, guest RIP, CS base, CR3,
+        instructions retired)."""
+        cdef Virtualization* v = &self.state.virt
+        cdef uint64_t n = v.n_exits
+        cdef ExitRecord* r
+        found = []
+        for k in range(max(0, <object>n - N_EXIT_RECORDS), n):
+            r = &v.exits[<uint64_t>k % N_EXIT_RECORDS]
+            found.append((r.code, r.info1, r.info2, r.rip, r.cs_base, r.cr3, r.instructions))
+        return found
+
     def saved_state(self) -> bytes:
         """The saved sections as bytes: equal exactly when two processors are in the same architectural state."""
         cdef CpuState* c = self.state

@@ -39,7 +39,7 @@ class BareMachine:
         self.wiring = Wiring()
         self.clock = Clock(self.wiring)
         self.ports = PortSpace(self.wiring)
-        signals = [CpuSignals(n) for n in range(processors)]
+        self.signals = signals = [CpuSignals(n) for n in range(processors)]
         resolved = resolve_model(model)
         self.lapic = LocalApic(0, signals[0], self.clock, ApicBus(), bsp=True) if apic else None
         self.engine = Engine(self.memory, self.wiring, self.clock, signals, resolved)

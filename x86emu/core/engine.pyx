@@ -350,6 +350,7 @@ cdef int run_slice(Cpu* c, int64_t instructions, int64_t* executed) noexcept nog
         if c.rflags & FLAG_RF:
             c.rflags &= ~<uint64_t>FLAG_RF
         c.budget -= t.n
+        kick(c)                      # nothing is left, so that the instruction's end or branch does not go on by itself
         guest_mode = c.virt.guest_mode
         first = t.insns[1 if guest_mode and t.n_records > 1 else 0].fn        # behind the INTERCEPT record
         if was_tf and (enters_handler(first) or is_syscall(first)):

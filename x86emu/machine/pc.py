@@ -71,6 +71,7 @@ from x86emu.machine.interrupts import A20Gate, InterruptLines
 from x86emu.machine.media import open_cdrom, open_disk
 from x86emu.machine.memory_map import DiskGeometry, MemoryLayout, cmos_contents
 from x86emu.machine.run import POLL_NANOSECONDS, RunResult, StopReason
+from x86emu.virt.explain import explain
 
 if TYPE_CHECKING:
     from x86emu._core import Processor
@@ -606,6 +607,10 @@ class Machine:
             interrupts.update({f"{n:02X}h": count for n, count in counts["interrupts"].items()})
             nmis += counts["nmis"]
         return {"exceptions": dict(exceptions), "interrupts": dict(interrupts), "nmis": nmis}
+
+    def explain(self, count: int = 8) -> str:
+        """What the processors' virtualization did last: the last `count` exits of each, and why a VMRUN was refused."""
+        return "\n".join(explain(cpu, self.memory, count) for cpu in self.engine.cpus)
 
     def state_hash(self) -> str:
         """SHA-256, in hexadecimal, over RAM and all saved registers of all processors."""
