@@ -622,6 +622,10 @@ cdef class Engine:
         for cpu in self.cpus:
             if cpu.state.activity == ACTIVITY_ACTIVE:
                 return True
+            if cpu.signals.wires.reset:
+                return True
+            if not cpu.state.virt.gif:
+                continue              # SVM's global interrupt flag holds everything else off
             if (cpu.signals.wires.intr and (cpu.state.rflags & FLAG_IF or cpu.state.virt.guest_mode)
                     and cpu.state.activity != ACTIVITY_WAIT_FOR_SIPI):
                 return True

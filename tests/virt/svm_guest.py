@@ -1,7 +1,7 @@
 """A host in 64-bit mode that runs one SVM guest in 64-bit mode, for tests of single exits.
 
-The guest has the host's page tables and segments; with nested paging its guest-physical memory is the host's first 4 MiB,
-mapped by 4-KiB pages so that a test can take one away.
+The guest has the host's page tables and segments; with nested paging its guest-physical memory is the host's first
+4 MiB, mapped by 4-KiB pages so that a test can take one away.
 """
 
 from __future__ import annotations

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import pytest
 
 from tests.virt.svm_guest import VMCB, SvmGuest
 from x86emu.virt.explain import explain
 from x86emu.virt.svm.checks import CHECKS, broken_checks, describe
+from x86emu.virt.svm.document import checks_page
 from x86emu.virt.svm.exits import INVALID
 from x86emu.virt.svm.vmcb import FIELDS, format_vmcb
 
@@ -125,3 +127,8 @@ def test_random_blocks_agree_with_the_rows(seed: int) -> None:
         guest.engine.run(300)
         if cpu.guest_mode or cpu.activity == 2:
             guest = SvmGuest()
+
+
+def test_the_page_is_up_to_date() -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "svm-checks.md"
+    assert page.read_text(encoding="utf-8") == checks_page(), "see the head of x86emu/virt/svm/document.py"

@@ -1,4 +1,4 @@
-"""World switches: what VMRUN loads and #VMEXIT saves and restores; events, interrupts, GIF, TSC (AMD APM 2, chapter 15)."""
+"""What VMRUN loads and #VMEXIT saves and restores; events, interrupts, GIF, TSC (AMD APM 2, chapter 15)."""
 
 from __future__ import annotations
 
@@ -180,7 +180,8 @@ class TestInterrupts:
 
     def test_virtual_tpr_holds_off(self) -> None:
         guest = SvmGuest()
-        guest.set(v_irq=1, v_intr_prio=5, v_intr_vector=0x55, v_intr_masking=1, v_tpr=5, rflags=0x202, intercept_misc1=1 << 24)
+        guest.set(v_irq=1, v_intr_prio=5, v_intr_vector=0x55, v_intr_masking=1, v_tpr=5, rflags=0x202)
+        guest.set(intercept_misc1=1 << 24)
         assert guest.run("90440f20c0") == VMMCALL
         assert guest.get("rax") == 5
         guest.set(rip=GUEST)

@@ -32,6 +32,7 @@ cdef enum:                   # isa/intercepts.py (an assertion below compares)
     KIND_IO = 31
     KIND_RDMSR = 32
     KIND_WRMSR = 33
+    KIND_ICEBP = 41
     KIND_MWAIT = 43
     KIND_XSETBV = 44
     KIND_INT3 = 46
@@ -49,7 +50,7 @@ for _name, _number in (("CR_READ", KIND_CR_READ), ("CR_WRITE", KIND_CR_WRITE), (
                        ("DR_WRITE", KIND_DR_WRITE), ("SMSW", KIND_SMSW), ("LMSW", KIND_LMSW), ("CLTS", KIND_CLTS),
                        ("RDTSC", KIND_RDTSC), ("RDTSCP", KIND_RDTSCP), ("INT", KIND_INT), ("PAUSE", KIND_PAUSE),
                        ("INVLPG", KIND_INVLPG), ("IO", KIND_IO), ("RDMSR", KIND_RDMSR), ("WRMSR", KIND_WRMSR),
-                       ("MWAIT", KIND_MWAIT), ("XSETBV", KIND_XSETBV), ("INT3", KIND_INT3), ("INTO", KIND_INTO)):
+                       ("MWAIT", KIND_MWAIT), ("ICEBP", KIND_ICEBP), ("XSETBV", KIND_XSETBV), ("INT3", KIND_INT3), ("INTO", KIND_INTO)):
     assert _intercepts.KINDS[_name] == _number, _name
 
 cdef bytes _table = instruction_table()
@@ -169,6 +170,9 @@ cdef bint svm_intercept(Cpu* c, Insn* i) noexcept nogil:
     cdef int kind = <int>(i.imm & 0x3F)
     cdef const uint8_t* row = &table[4 * kind]
     cdef uint64_t linear
+    if kind == KIND_ICEBP and not svm_intercepts(c, 4, 8):
+        # 15.12.2: the #DB intercept covers INT1; the exception is a trap, and DR6 does not change
+        return svm_intercepts(c, 2, V_DB) and leave(c, i, 0x40 + V_DB, 0, 0)
     if row[0] != NO_WORD and kind != KIND_IO and not (c.virt.intercepts[row[0]] >> row[1]) & 1 and kind != KIND_MWAIT:
         return False
     if row[3] and c.cpl != 0:

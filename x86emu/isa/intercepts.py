@@ -1,8 +1,8 @@
 """Which instructions a hypervisor can intercept: kinds of instructions, for SVM and VMX alike.
 
 AMD APM volume 2, 15.9 (instruction intercepts) and 15.10, 15.11; Intel SDM volume 3C, 26.1.  The kinds say what an
-instruction is, not which control intercepts it; that is in virt/svm/exits.py and its VMX counterpart.  In guest mode the
-trace builder puts an INTERCEPT record before every instruction that has a kind (core/builder.pyx).
+instruction is, not which control intercepts it; that is in virt/svm/exits.py and its VMX counterpart.  In guest mode
+the trace builder puts an INTERCEPT record before every instruction that has a kind (core/builder.pyx).
 """
 
 from __future__ import annotations

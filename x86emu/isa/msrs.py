@@ -61,7 +61,7 @@ C0000084 | SYSCALL_MASK | lm | fmask | keep=FFFFFFFF | - | RFLAGS bits that SYSC
 C0000100 | FS_BASE | lm | @fs_base | @ | - | base of FS
 C0000101 | GS_BASE | lm | @gs_base | @ | - | base of GS
 C0000102 | KERNEL_GS_BASE | lm | kernel_gs_base | canonical | - | what SWAPGS exchanges with GS's base
-C0000104 | TSC_RATIO | tsc_scale | virt.tsc_ratio | mask=FFFFFFFFFF | 100000000 | ratio of a guest's TSC, 8.32 fixed point
+C0000104 | TSC_RATIO | tsc_scale | virt.tsc_ratio | mask=FFFFFFFFFF | 100000000 | a guest's TSC rate, 8.32 fixed point
 C0000103 | TSC_AUX | rdtscp/rdpid | tsc_aux | mask=FFFFFFFF | - | what RDTSCP and RDPID tell in ECX
 C0010010 | SYSCFG | amd | syscfg | keep=7FFFFF | - | system configuration: MTRR extensions, top of memory
 C0010015 | HWCR | amd | hwcr | any | - | hardware configuration

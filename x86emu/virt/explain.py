@@ -23,8 +23,8 @@ def explain_exit(code: int, info1: int, info2: int, rip: int) -> str:
         bits = ", ".join(name for bit, name in _NPF_BITS.items() if info1 >> bit & 1)
         return f"{line}; guest-physical {info2:#x}: {bits}"
     if code == 0x7B:
-        size = info1 >> 4 & 7
-        return f"{line}; {'IN' if info1 & 1 else 'OUT'}{'S' if info1 & 4 else ''} port {info1 >> 16 & 0xFFFF:#x}, {size} bytes"
+        instruction = ("IN" if info1 & 1 else "OUT") + ("S" if info1 & 4 else "")
+        return f"{line}; {instruction} port {info1 >> 16 & 0xFFFF:#x}, {info1 >> 4 & 7} bytes"
     if code == 0x7C:
         return f"{line}; {'WRMSR' if info1 else 'RDMSR'}"
     if code == 0x4E:

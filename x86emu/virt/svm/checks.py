@@ -1,8 +1,8 @@
-"""The consistency checks of VMRUN (AMD APM volume 2, 15.5.1), each a row: a control block that meets a row's condition is
-refused with exit code VMEXIT_INVALID.
+"""The consistency checks of VMRUN (AMD APM volume 2, 15.5.1), each a row: a control block that meets a row's condition
+is refused with exit code VMEXIT_INVALID.
 
-The condition is an expression over the fields of virt/svm/vmcb.py and the names in ENVIRONMENT; the core's predicates are
-generated from it (_gen/forms_svm.py), and broken_checks() evaluates it from Python.
+The condition is an expression over the fields of virt/svm/vmcb.py and the names in ENVIRONMENT; the core's predicates
+are generated from it (_gen/forms_svm.py), and broken_checks() evaluates it from Python.
 """
 
 from __future__ import annotations
@@ -12,29 +12,45 @@ from dataclasses import dataclass
 
 from x86emu.virt.svm.vmcb import FIELDS, read_field
 
-# id | clause | condition | words
+# id | clause | condition | words  (a row may go on on further lines, which begin with blanks)
 _TABLE = """
 svme            | 15.5.1 | not efer & 0x1000 | EFER.SVME is 0
 cr0_cd_nw       | 15.5.1 | cr0 & 0x20000000 and not cr0 & 0x40000000 | CR0.CD is 0 and CR0.NW is 1
 cr0_high        | 15.5.1 | cr0 >> 32 | CR0[63:32] are not zero
-cr3_reserved    | 15.5.1 | cr3 & cr3_reserved and efer & 0x100 and cr0 >> 31 & 1 | CR3 has reserved bits set in long mode
+cr3_reserved    | 15.5.1 | cr3 & cr3_reserved and efer & 0x100 and cr0 >> 31 & 1
+    | CR3 has reserved bits set in long mode
 cr4_reserved    | 15.5.1 | cr4 & cr4_reserved | CR4 has a bit set that the processor does not have
 dr6_high        | 15.5.1 | dr6 >> 32 | DR6[63:32] are not zero
 dr7_high        | 15.5.1 | dr7 >> 32 | DR7[63:32] are not zero
 efer_reserved   | 15.5.1 | efer & efer_reserved | EFER has a bit set that the processor does not have
-no_long_mode    | 15.5.1 | efer & 0x500 and not has_long_mode | EFER.LME or LMA is 1 and the processor has no long mode
-lme_pg_no_pae   | 15.5.1 | efer & 0x100 and cr0 >> 31 & 1 and not cr4 & 0x20 | EFER.LME and CR0.PG are 1 and CR4.PAE is 0
-lme_pg_no_pe    | 15.5.1 | efer & 0x100 and cr0 >> 31 & 1 and not cr0 & 1 | EFER.LME and CR0.PG are 1 and CR0.PE is 0
-cs_l_and_d      | 15.5.1 | efer & 0x100 and cr0 >> 31 & 1 and cr4 & 0x20 and cs >> 16 & 0x200 and cs >> 16 & 0x400 | EFER.LME, CR0.PG, CR4.PAE, CS.L and CS.D are all 1
+no_long_mode    | 15.5.1 | efer & 0x500 and not has_long_mode
+    | EFER.LME or LMA is 1 and the processor has no long mode
+lme_pg_no_pae   | 15.5.1 | efer & 0x100 and cr0 >> 31 & 1 and not cr4 & 0x20
+    | EFER.LME and CR0.PG are 1 and CR4.PAE is 0
+lme_pg_no_pe    | 15.5.1 | efer & 0x100 and cr0 >> 31 & 1 and not cr0 & 1
+    | EFER.LME and CR0.PG are 1 and CR0.PE is 0
+cs_l_and_d      | 15.5.1 | efer & 0x100 and cr0 >> 31 & 1 and cr4 & 0x20 and cs >> 16 & 0x200 and cs >> 16 & 0x400
+    | EFER.LME, CR0.PG, CR4.PAE, CS.L and CS.D are all 1
 vmrun_intercept | 15.5.1 | not intercept_misc2 & 1 | VMRUN is not intercepted
 asid_zero       | 15.5.1 | guest_asid == 0 | the ASID is 0
 asid_range      | 15.5.1 | guest_asid >= asids | the ASID is beyond those that CPUID 8000000Ah tells
-msr_map         | 15.11  | intercept_misc1 >> 28 & 1 and (msrpm_base_pa & physical_mask & ~0xFFF) + 0x1FFF > physical_mask | the MSR permission map reaches beyond physical memory's addresses
-io_map          | 15.10.1 | intercept_misc1 >> 27 & 1 and (iopm_base_pa & physical_mask & ~0xFFF) + 0x2FFF > physical_mask | the I/O permission map reaches beyond physical memory's addresses
-event_type      | 15.20  | eventinj >> 31 & 1 and eventinj >> 8 & 7 != 0 and eventinj >> 8 & 7 != 2 and eventinj >> 8 & 7 != 3 and eventinj >> 8 & 7 != 4 | the event to inject has a reserved type
-event_vector    | 15.20  | eventinj >> 31 & 1 and eventinj >> 8 & 7 == 3 and (eventinj & 0xFF == 2 or eventinj & 0xFF > 31) | the event to inject is an exception with a vector that is none
-event_long_mode | 15.20  | eventinj >> 31 & 1 and eventinj >> 8 & 7 == 3 and efer & 0x500 == 0x500 and (eventinj & 0xFF == 4 or eventinj & 0xFF == 5) and cs >> 16 & 0x200 | the event to inject is an exception that 64-bit mode does not have
-np_paging       | 15.25.3 | np_enable & 1 and has_npt and not host_paging | nested paging is enabled and the host does not page
+msr_map         | 15.11  | intercept_misc1 >> 28 & 1
+    and (msrpm_base_pa & physical_mask & ~0xFFF) + 0x1FFF > physical_mask
+    | the MSR permission map reaches beyond physical memory's addresses
+io_map          | 15.10.1 | intercept_misc1 >> 27 & 1
+    and (iopm_base_pa & physical_mask & ~0xFFF) + 0x2FFF > physical_mask
+    | the I/O permission map reaches beyond physical memory's addresses
+event_type      | 15.20  | eventinj >> 31 & 1 and eventinj >> 8 & 7 != 0 and eventinj >> 8 & 7 != 2
+    and eventinj >> 8 & 7 != 3 and eventinj >> 8 & 7 != 4
+    | the event to inject has a reserved type
+event_vector    | 15.20  | eventinj >> 31 & 1 and eventinj >> 8 & 7 == 3
+    and (eventinj & 0xFF == 2 or eventinj & 0xFF > 31)
+    | the event to inject is an exception with a vector that is none
+event_long_mode | 15.20  | eventinj >> 31 & 1 and eventinj >> 8 & 7 == 3 and efer & 0x500 == 0x500
+    and (eventinj & 0xFF == 4 or eventinj & 0xFF == 5) and cs >> 16 & 0x200
+    | the event to inject is an exception that 64-bit mode does not have
+np_paging       | 15.25.3 | np_enable & 1 and has_npt and not host_paging
+    | nested paging is enabled and the host does not page
 ncr3_reserved   | 15.25.4 | np_enable & 1 and has_npt and n_cr3 & ncr3_reserved | nCR3 has reserved bits set
 """
 
@@ -62,7 +78,9 @@ class Check:
         return [name for name in FIELDS if f" {name} " in f" {self.condition.replace('(', ' ').replace(')', ' ')} "]
 
 
-CHECKS: list[Check] = [Check(*(part.strip() for part in line.split(" | "))) for line in _TABLE.strip().splitlines()]
+CHECKS: list[Check] = [
+    Check(*(part.strip() for part in line.split(" | "))) for line in _TABLE.strip().replace("\n    ", " ").splitlines()
+]
 """All rows, in the order in which the core tries them."""
 
 

@@ -1,6 +1,6 @@
 """The exit codes of SVM (AMD APM volume 2, appendix C) and the control bits that ask for them (15.9 to 15.14).
 
-Intercept vectors are counted in 32-bit words from the start of the control block: word 0 CR reads (bits 15:0) and writes
+Intercept vectors are counted in 32-bit words from the start of the control block: word 0 CR reads (15:0) and writes
 (31:16), word 1 DR reads and writes, word 2 exceptions, words 3 to 5 the rest.
 """
 
