@@ -46,14 +46,14 @@ def test_second_run_continues() -> None:
 
 def test_vmload_and_vmsave() -> None:
     guest = SvmGuest()
-    guest.set(star=0x1122334455667788, lstar=0xFFFFFFFF80000000, sfmask=0x700, kernel_gs_base=1 << 47, sysenter_eip=9)
+    guest.set(star=0x1122334455667788, lstar=0xFFFFFFFF80000000, sfmask=0x700, kernel_gs_base=1 << 56, sysenter_eip=9)
     guest.cpu.rax = VMCB
     guest.memory.write(CODE, bytes.fromhex("0f01da48c7c00010100" + "00f01dbf4"))
     guest.cpu.rip = CODE
     guest.engine.run(100)
     saved = guest.memory.read(HOST_SAVE, 4096)
     assert saved[0x600:0x610] == guest.block[0x600:0x610]
-    assert int.from_bytes(saved[0x620:0x628], "little") == 0xFFFF800000000000  # made canonical
+    assert int.from_bytes(saved[0x620:0x628], "little") == 0xFF00000000000000  # made canonical
     assert saved[0x440:0x460] == guest.block[0x440:0x460]
     assert saved[0x490:0x4A0] == guest.block[0x490:0x4A0]
 
