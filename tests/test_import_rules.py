@@ -26,9 +26,12 @@ RULES = {
     "storage": ("errors",),
     "firmware": ("errors",),
     "serial_backends": ("errors",),
-    "_gen": ("isa",),
+    "_gen": ("isa", "virt"),
+    "virt": ("_core", "core.memory", "isa"),
     "errors": (),
-    "machine": ("", "bus", "core", "_core", "devices", "errors", "firmware", "isa", "serial_backends", "storage"),
+    "machine": (
+        "", "bus", "core", "_core", "devices", "errors", "firmware", "isa", "serial_backends", "storage", "virt",
+    ),  # fmt: skip
     "conform": ("", "_core", "bus", "core", "errors", "firmware", "isa", "machine"),
     "image_command": ("errors", "storage"),
     "cli": ("", "conform", "errors", "firmware", "image_command", "isa", "machine", "serial_backends", "storage"),

@@ -1,16 +1,20 @@
-"""The control block's offsets and VMRUN's checks for the core, from x86emu/virt/svm/vmcb.py and checks.py."""
+"""The control block's offsets, VMRUN's checks and the instruction intercepts for the core, from x86emu/virt/svm."""
 
 from __future__ import annotations
 
+from x86emu.isa import intercepts
+from x86emu.isa.intercepts import KINDS
 from x86emu.virt.svm.checks import CHECKS
 from x86emu.virt.svm.checks import ENVIRONMENT as ENVIRONMENT_NAMES
+from x86emu.virt.svm.exits import instruction_table
 from x86emu.virt.svm.vmcb import FIELDS
 
 LOADS = {1: "uint8_t", 2: "uint16_t", 4: "uint32_t", 8: "uint64_t", 16: "uint64_t"}
 
 
 def generate() -> dict[str, str]:
-    """vmcb_layout.pxi: an enum of offsets; svm_checks.pxi: failed_check(), 0 or 1 + the row that a block breaks."""
+    """vmcb_layout.pxi: an enum of offsets; svm_checks.pxi: failed_check(), 0 or 1 + the row that a block
+    breaks; svm_intercepts.pxi: the kinds of instructions and what intercepts each."""
     layout = ["cdef enum:"] + [f"    VMCB_{field.name.upper()} = 0x{field.offset:X}" for field in FIELDS.values()]
     used = sorted({name for check in CHECKS for name in check.fields}, key=lambda name: FIELDS[name].offset)
     lines = [
@@ -25,8 +29,11 @@ def generate() -> dict[str, str]:
     for number, check in enumerate(CHECKS):
         lines += [f"    if {check.condition}:    # {check.identity}", f"        return {number + 1}"]
     lines.append("    return 0")
+    kinds = ["cdef enum:"] + [f"    KIND_{name} = {number}" for name, number in KINDS.items()]
+    kinds += [f"    {name} = {value}" for name, value in vars(intercepts).items() if name.startswith("DETAIL_")]
     struct = ["cdef struct CheckEnvironment:"] + [f"    uint64_t {name}" for name in ENVIRONMENT_NAMES]
     return {
+        "svm_intercepts.pxi": "\n".join(kinds) + f"\n\ncdef bytes INTERCEPTS = {instruction_table()!r}\n",
         "vmcb_layout.pxi": "\n".join(layout) + "\n",
         "svm_checks.pxi": "\n".join(struct) + "\n\n" + "\n".join(lines) + "\n",
     }

@@ -13,50 +13,15 @@ from x86emu.core.sysregs cimport monitor_triggered
 from x86emu.core.tasks cimport io_permitted
 from x86emu.core.svm cimport *
 
-from x86emu.virt.svm.exits import instruction_table
-from x86emu.isa import intercepts as _intercepts
+include "svm_intercepts.pxi"     # KIND_*, DETAIL_* and the table, from isa/intercepts.py and virt/svm/exits.py
 
-cdef enum:                   # isa/intercepts.py (an assertion below compares)
-    KIND_CR_READ = 1
-    KIND_CR_WRITE = 2
-    KIND_DR_READ = 3
-    KIND_DR_WRITE = 4
-    KIND_SMSW = 5
-    KIND_LMSW = 6
-    KIND_CLTS = 7
-    KIND_RDTSC = 16
-    KIND_RDTSCP = 17
-    KIND_INT = 24
-    KIND_PAUSE = 27
-    KIND_INVLPG = 29
-    KIND_IO = 31
-    KIND_RDMSR = 32
-    KIND_WRMSR = 33
-    KIND_ICEBP = 41
-    KIND_MWAIT = 43
-    KIND_XSETBV = 44
-    KIND_INT3 = 46
-    KIND_INTO = 47
-    DETAIL_BYTE = 1
-    DETAIL_REPEATED = 2
-    DETAIL_IMMEDIATE = 4
-    DETAIL_INPUT = 8
-    DETAIL_STRING = 16
-    DETAIL_MEMORY = 32
+cdef enum:
     DR7_GD = 0x2000
     NO_WORD = 0xFF
 
-for _name, _number in (("CR_READ", KIND_CR_READ), ("CR_WRITE", KIND_CR_WRITE), ("DR_READ", KIND_DR_READ),
-                       ("DR_WRITE", KIND_DR_WRITE), ("SMSW", KIND_SMSW), ("LMSW", KIND_LMSW), ("CLTS", KIND_CLTS),
-                       ("RDTSC", KIND_RDTSC), ("RDTSCP", KIND_RDTSCP), ("INT", KIND_INT), ("PAUSE", KIND_PAUSE),
-                       ("INVLPG", KIND_INVLPG), ("IO", KIND_IO), ("RDMSR", KIND_RDMSR), ("WRMSR", KIND_WRMSR),
-                       ("MWAIT", KIND_MWAIT), ("ICEBP", KIND_ICEBP), ("XSETBV", KIND_XSETBV), ("INT3", KIND_INT3), ("INTO", KIND_INTO)):
-    assert _intercepts.KINDS[_name] == _number, _name
-
-cdef bytes _table = instruction_table()
 cdef uint8_t table[256]      # word, bit, code, privileged for each kind
 for _number in range(256):
-    table[<int>_number] = _table[<int>_number]
+    table[<int>_number] = INTERCEPTS[_number]
 
 cdef inline bint leave(Cpu* c, Insn* i, uint64_t code, uint64_t info1, uint64_t info2) noexcept nogil:
     cdef uint64_t next_rip = next_rip_of(c, i)

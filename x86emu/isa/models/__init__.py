@@ -187,6 +187,7 @@ def _with_room(model: CpuModel) -> CpuModel:
         basic = builtins.max(basic, 0x0D)
     if "lm" in model.features:
         extended = builtins.max(extended, 0x80000008)
+    asids = (model.asids or 64) if "svm" in model.features else model.asids
     linear = 57 if "la57" in model.features else 48 if "lm" in model.features else 32
     physical = model.physical_bits
     if "lm" in model.features:
@@ -195,4 +196,4 @@ def _with_room(model: CpuModel) -> CpuModel:
         physical = builtins.max(physical, 36)
     if "cpuid" not in model.features:
         basic = extended = 0
-    return replace(model, max_basic=basic, max_extended=extended, linear_bits=linear, physical_bits=physical)
+    return replace(model, max_basic=basic, max_extended=extended, linear_bits=linear, physical_bits=physical, asids=asids)
