@@ -102,7 +102,7 @@ def test_efer_checks() -> None:
     m = BareMachine()
     assert m.rdmsr(EFER) == 0xD00
     assert m.fault("0f30", rcx=EFER, rax=0xC00, rdx=0) == GP  # LME with paging on
-    assert m.fault("0f30", rcx=EFER, rax=0x1D00, rdx=0) == GP  # SVME without SVM
+    assert BareMachine(model="default").fault("0f30", rcx=EFER, rax=0x1D00, rdx=0) == GP  # SVME without SVM
     assert m.fault("0f30", rcx=EFER, rax=0xD00, rdx=1) == GP
     m.wrmsr(EFER, 0x901)  # LMA is read-only and stays
     assert m.rdmsr(EFER) == 0xD01

@@ -196,4 +196,6 @@ def _with_room(model: CpuModel) -> CpuModel:
         physical = builtins.max(physical, 36)
     if "cpuid" not in model.features:
         basic = extended = 0
-    return replace(model, max_basic=basic, max_extended=extended, linear_bits=linear, physical_bits=physical, asids=asids)
+    return replace(
+        model, max_basic=basic, max_extended=extended, linear_bits=linear, physical_bits=physical, asids=asids
+    )
