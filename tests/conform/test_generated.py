@@ -193,3 +193,8 @@ def test_state_of_and_put_outcome_are_inverse() -> None:
     out = empty(1)[0]
     put_outcome(out, case, state, Stop())
     assert out.tobytes() == case.tobytes()
+
+
+@pytest.mark.parametrize("code", [b"\x0f\x00\x13", b"\x0f\x00\x1b", b"\x0f\x01\x33"])  # LLDT, LTR, LMSW word [rbx]
+def test_privilege_is_checked_before_the_operand_is_read(engine: X86EmuEngine, code: bytes) -> None:
+    assert engine.run_batch(one(code, rbx=0x1234))["vector"].tolist() == [13]

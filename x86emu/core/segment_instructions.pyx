@@ -253,11 +253,7 @@ cdef bint load_system_segment(Cpu* c, Insn* i, int seg, uint32_t selector, uint3
     load_cache(c, seg, &s)
     return True
 
-cdef void LLDT_Rw(Cpu* c, Insn* i) noexcept nogil:
-    cdef uint32_t selector = <uint16_t>c.r[i.dst]
-    if c.cpl:
-        fault_code(c, i, V_GP, 0)
-        return
+cdef void load_ldtr(Cpu* c, Insn* i, uint32_t selector) noexcept nogil:
     if selector & 0xFFFC:
         if not load_system_segment(c, i, LDTR, selector, 1 << 2):
             return
@@ -267,14 +263,42 @@ cdef void LLDT_Rw(Cpu* c, Insn* i) noexcept nogil:
         refresh_segment(c, LDTR)
     finish(c, i)
 
-cdef void LTR_Rw(Cpu* c, Insn* i) noexcept nogil:
-    cdef uint32_t selector = <uint16_t>c.r[i.dst]
-    if c.cpl or not selector & 0xFFFC:
+cdef void load_tr(Cpu* c, Insn* i, uint32_t selector) noexcept nogil:
+    if not selector & 0xFFFC:
         fault_code(c, i, V_GP, 0)
         return
     if not load_system_segment(c, i, TR, selector, 1 << 9 if long_mode(c) else (1 << 9) | (1 << 1)):
         return
     finish(c, i)
+
+# The privilege check comes before the memory operand is read.
+cdef bint system_selector(Cpu* c, Insn* i, uint16_t* selector) noexcept nogil:
+    if c.cpl:
+        fault_code(c, i, V_GP, 0)
+        return False
+    return ld(c, i, ea_of(c, i), selector)
+
+cdef void LLDT_Rw(Cpu* c, Insn* i) noexcept nogil:
+    if c.cpl:
+        fault_code(c, i, V_GP, 0)
+        return
+    load_ldtr(c, i, <uint16_t>c.r[i.dst])
+
+cdef void LLDT_Mw(Cpu* c, Insn* i) noexcept nogil:
+    cdef uint16_t selector = 0
+    if system_selector(c, i, &selector):
+        load_ldtr(c, i, selector)
+
+cdef void LTR_Rw(Cpu* c, Insn* i) noexcept nogil:
+    if c.cpl:
+        fault_code(c, i, V_GP, 0)
+        return
+    load_tr(c, i, <uint16_t>c.r[i.dst])
+
+cdef void LTR_Mw(Cpu* c, Insn* i) noexcept nogil:
+    cdef uint16_t selector = 0
+    if system_selector(c, i, &selector):
+        load_tr(c, i, selector)
 
 # ----- GDTR and IDTR -----
 
