@@ -1,0 +1,106 @@
+"""VMCS offsets, the table of fields and VM entry's checks for the core, from x86emu/virt/vmx/fields.py and checks.py."""
+
+from __future__ import annotations
+
+import re
+
+from x86emu.virt.vmx import capabilities
+from x86emu.virt.vmx.checks import CHECKS, ENVIRONMENT
+from x86emu.virt.vmx.fields import FIELDS, REVISION
+
+_CONTROL_NUMBERS = {"": 0, "pin": 1, "primary": 2, "secondary": 3, "exit": 4, "entry": 5}
+_DERIVED = ("secondary", "event_type", "event_vector", "event_has_error", "event_wants_error", "event_wakes")
+
+
+def _layout() -> str:
+    lines = ["cdef enum:", f"    VMCS_REVISION = 0x{REVISION:X}", f"    N_VMCS_FIELDS = {len(FIELDS)}"]
+    lines += [f"    F_{field.name.upper()} = 0x{field.offset:X}" for field in FIELDS.values()]
+    for prefix, table in (
+        ("PIN", capabilities.PIN), ("PRI", capabilities.PRIMARY), ("SEC", capabilities.SECONDARY),
+        ("EXIT", capabilities.EXIT), ("ENTRY", capabilities.ENTRY),
+    ):  # fmt: skip
+        lines += [f"    {prefix}_{name.upper()} = {bit}" for name, bit in table.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _table() -> str:
+    """field_offset: by width, type and index; 0 where there is no such field. field_condition: control << 8 | bit."""
+    lines = ["cdef uint16_t field_offset[1024]", "cdef uint16_t field_condition[1024]", "", "cdef void _fill():"]
+    for field in FIELDS.values():
+        place = (field.encoding >> 13 & 3) << 8 | (field.encoding >> 10 & 3) << 6 | (field.encoding >> 1 & 0x3F)
+        lines.append(f"    field_offset[{place}] = 0x{field.offset:X}    # {field.name}")
+        if field.control:
+            lines.append(f"    field_condition[{place}] = {_CONTROL_NUMBERS[field.control] << 8 | field.bit}")
+    return "\n".join([*lines, "_fill()"]) + "\n"
+
+
+def _c(expression: str) -> str:
+    """Constants above 31 bits as unsigned ones."""
+    return re.sub(
+        r"\b0x[0-9A-Fa-f]+\b", lambda m: m[0] + "ULL" if int(m[0], 16) > 0x7FFFFFFF else m[0], expression
+    )
+
+
+def _stage(stage: str) -> list[str]:
+    rows = [check for check in CHECKS if check.stage == stage]
+    used = sorted({name for row in rows for name in row.fields}, key=lambda name: FIELDS[name].offset)
+    text = " ".join(row.expression for row in rows)
+    lines = [
+        f"cdef uint32_t failed_{stage}_check(const uint8_t* vmcs, const CheckEnvironment* e) noexcept nogil:",
+        '    """0 where every row holds, else the number of the first row that the VMCS breaks."""',
+    ]
+    lines += [f"    cdef uint64_t {name} = (<const uint64_t*>(vmcs + F_{name.upper()}))[0]" for name in used]
+    for name in (*ENVIRONMENT, *_DERIVED):
+        if re.search(rf"\b{name}\b", text):
+            lines.append(f"    cdef uint64_t {name} = e.{name}")
+    condition = re.compile(r"\b(canonical|bad_page|bad_list)\(")
+    for row in rows:
+        expression = condition.sub(lambda m: f"_{m[1]}(e, ", _c(row.expression))
+        lines += [f"    if {expression}:    # {row.identity}", f"        return {row.number}"]
+    return [*lines, "    return 0", ""]
+
+
+def generate() -> dict[str, str]:
+    """vmcs_layout.pxi, vmcs_fields.pxi and vmx_checks.pxi."""
+    environment = ["cdef struct CheckEnvironment:"]
+    environment += [f"    uint64_t {name}" for name in (*ENVIRONMENT, *_DERIVED)]
+    qualifications = ["cdef uint32_t qualification_of_check(uint32_t number) noexcept nogil:"]
+    for check in CHECKS:
+        if check.qualification:
+            qualifications += [f"    if number == {check.number}:", f"        return {check.qualification}"]
+    qualifications += ["    return 0", ""]
+    lines = [*environment, "", 'include "vmx_check_functions.pxi"', ""]
+    for stage in ("controls", "host", "guest"):
+        lines += _stage(stage)
+    functions = '''
+cdef inline bint _canonical(const CheckEnvironment* e, uint64_t value) noexcept nogil:
+    cdef int64_t top = <int64_t>value >> (e.linear_bits - 1)
+    return top == 0 or top == -1
+
+cdef inline bint _bad_page(const CheckEnvironment* e, uint64_t value) noexcept nogil:
+    return (value & (e.physical_reserved | 0xFFF)) != 0
+
+cdef inline bint _bad_list(const CheckEnvironment* e, uint64_t value, uint64_t n) noexcept nogil:
+    cdef uint64_t last = value + 16 * n - 1
+    return value & (e.physical_reserved | 15) or last & e.physical_reserved or last < value
+
+cdef inline bint bad_limit(uint64_t limit, uint64_t rights) noexcept nogil:
+    if rights & 0x8000:
+        return limit & 0xFFF != 0xFFF
+    return limit >> 20 != 0
+
+cdef bint valid_pat(uint64_t value) noexcept nogil:
+    cdef int k
+    cdef uint64_t kind
+    for k in range(8):
+        kind = value >> (8 * k) & 0xFF
+        if kind > 7 or kind == 2 or kind == 3:
+            return False
+    return True
+'''
+    return {
+        "vmcs_layout.pxi": _layout(),
+        "vmcs_fields.pxi": _table(),
+        "vmx_check_functions.pxi": functions.lstrip(),
+        "vmx_checks.pxi": "\n".join([*lines, *qualifications]),
+    }
