@@ -412,6 +412,9 @@ cdef class Processor:
         result += start[:end - start]
         start = <const char*>&c.virt
         end = <const char*>&c.virt.saved_end
+        result += start[:end - start]
+        start = <const char*>&c.vmx
+        end = <const char*>&c.vmx.saved_end
         return result + start[:end - start]
 
     def __repr__(self):

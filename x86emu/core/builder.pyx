@@ -139,6 +139,9 @@ cdef void put_intercept(Builder* b, Decoded* d, uint32_t ip) noexcept nogil:
     """In guest mode: the record that asks the hypervisor's controls before the instruction (core/intercept.pxd)."""
     cdef Insn* r = add(b, intercept, d.length, ip)
     put_address(r, d)
+    if d.rip_relative:
+        r.base = REG_RIP
+        r.disp = <int32_t>(d.displacement + ip + d.length)
     r.dst = d.slots[0]
     r.src = d.slots[1]
     r.aux = d.address_size

@@ -17,6 +17,8 @@ from x86emu.core.system_calls cimport is_syscall
 from x86emu.core.model cimport power_on_registers, init_registers
 from x86emu.core.smm cimport enter_smm
 from x86emu.core.svm cimport *
+from x86emu.core.vmx cimport vmx_reset, vmx_watch
+from x86emu.core.vmx_exit cimport vmx_take_wires
 from x86emu.core.sysregs cimport monitor_triggered
 
 cdef enum:
@@ -93,6 +95,7 @@ cdef void reset_processor(Cpu* c, bint power_on) noexcept nogil:
     c.virt.virtual_interrupt = 0
     c.virt.injecting = 0
     c.virt.gif = 1
+    vmx_reset(c)
     c.r[REG_RIP] = 0xFFF0
     c.activity = ACTIVITY_ACTIVE if c.index == 0 else ACTIVITY_WAIT_FOR_SIPI
     tlb_flush_everything(c)
@@ -193,10 +196,12 @@ cdef bint take_wires(Cpu* c) noexcept nogil:
         tlb_flush_everything(c)
     if unlikely(c.virt.guest_mode == GUEST_SVM or not c.virt.gif):
         return take_wires_svm(c)
+    if unlikely(c.virt.guest_mode == GUEST_VMX):
+        return vmx_take_wires(c)
     if s.smi and not c.in_smm and c.activity != ACTIVITY_WAIT_FOR_SIPI and c.activity != ACTIVITY_SHUTDOWN:
         s.smi = 0
         enter_smm(c)
-    if s.init and not c.in_smm:
+    if s.init and not c.in_smm and not c.vmx.on:      # VMX root operation holds INIT off (SDM 3C 24.8)
         s.init = 0                            # a SIPI that is latched beside it came later (CpuSignals.pulse_init)
         reset_processor(c, False)
     if c.activity == ACTIVITY_WAIT_FOR_SIPI:
@@ -318,7 +323,7 @@ cdef int run_slice(Cpu* c, int64_t instructions, int64_t* executed) noexcept nog
             flush_traces(s)
             link = NULL
         was_tf = c.rflags & FLAG_TF
-        single = was_tf != 0 or c.interrupt_shadow != 0
+        single = was_tf != 0 or c.interrupt_shadow != 0 or c.vmx.trap_flag != 0
         if unlikely(c.dr[7] & 0xFF):
             single = True
             bits = 0 if c.rflags & FLAG_RF else instruction_breakpoints(c, (c.r[REG_RIP] + c.cs_base) & c.ea_mask)
@@ -357,6 +362,9 @@ cdef int run_slice(Cpu* c, int64_t instructions, int64_t* executed) noexcept nog
             was_tf = 0               # software interrupts clear TF and are not trapped; SYSCALL sees to it itself
         run_records(c, &t.insns[0])
         c.link = NULL
+        if unlikely(c.vmx.trap_flag) and guest_mode == GUEST_VMX and c.exit != EXIT_FAULT:
+            c.vmx.trap_pending = 1               # monitor trap flag: an instruction has ended
+            vmx_watch(c)
         # The trap of an instruction that loaded SS is lost; the next one's comes (SDM 3A 6.8.3).
         if (was_tf and c.virt.guest_mode == guest_mode and c.exit != EXIT_FAULT and c.exit != EXIT_STOP
                 and c.interrupt_shadow != 2):

@@ -8,9 +8,12 @@ would fail, the record lets it pass.
 """
 from x86emu.core.state cimport *
 from x86emu.core.svm_intercepts cimport svm_intercept
+from x86emu.core.vmx_intercepts cimport vmx_intercept
 
 cdef void INTERCEPT(Cpu* c, Insn* i) noexcept nogil:
     if c.virt.guest_mode == GUEST_SVM and svm_intercept(c, i):
+        return
+    if c.virt.guest_mode == GUEST_VMX and vmx_intercept(c, i):
         return
     chain(c, i)
 

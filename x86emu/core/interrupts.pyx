@@ -12,6 +12,7 @@ from x86emu.core.mmu cimport system_load, load_as, refresh_mode, canonical
 from x86emu.core.segmentation cimport *
 from x86emu.core.features cimport *
 from x86emu.core.early cimport real_mode_flags
+from x86emu.core.vmx_exit cimport vmx_exception, vmx_shutdown
 from x86emu.core.svm cimport svm_exception, svm_exit, svm_intercepts, SVM_SHUTDOWN
 from x86emu.core.tasks cimport task_switch, available_tss, TASK_EVENT
 
@@ -317,9 +318,14 @@ cdef inline bint _leaves_guest(Cpu* c, Fault* f, Fault* during) noexcept nogil:
     """In guest mode: True where the hypervisor gets the event instead; the guest has been left then."""
     if c.virt.guest_mode == GUEST_SVM:
         return svm_exception(c, f, during)
+    if c.virt.guest_mode == GUEST_VMX:
+        return vmx_exception(c, f, during)
     return False
 
 cdef bint _shutdown_leaves_guest(Cpu* c) noexcept nogil:
+    if c.virt.guest_mode == GUEST_VMX:
+        vmx_shutdown(c)
+        return True
     if c.virt.guest_mode == GUEST_SVM and svm_intercepts(c, 3, 31):
         svm_exit(c, SVM_SHUTDOWN, 0, 0, 0, NULL)
         return True

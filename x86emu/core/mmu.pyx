@@ -13,6 +13,7 @@ from x86emu.core.state cimport *
 from x86emu.core.physical cimport backing_of
 from x86emu.core.trace cimport invalidate_code
 from x86emu.core.second_level cimport translate_guest_physical, second_level_new_generation
+from x86emu.core.vmx_exit cimport vmx_apic_access
 
 cdef uint64_t NOTHING = 0xFFFFFFFFFFFFFFFFULL
 cdef enum:
@@ -149,7 +150,7 @@ cdef inline bint table_address(Cpu* c, Insn* i, uint64_t* address) noexcept nogi
     15.25.6: the walker may set its accessed and dirty flags)."""
     if likely(c.virt.second_level == SECOND_LEVEL_NONE):
         return True
-    return translate_guest_physical(c, i, address[0], WRITE, True, address)
+    return translate_guest_physical(c, i, address[0], WRITE if c.virt.second_level == SECOND_LEVEL_NPT else READ, True, address)
 
 cdef inline bint final_address(Cpu* c, Insn* i, int access, uint64_t* physical) noexcept nogil:
     if likely(c.virt.second_level == SECOND_LEVEL_NONE):
@@ -162,6 +163,7 @@ cdef bint walk(Cpu* c, Insn* i, uint64_t linear, int access, bint user, bint imp
     cdef uint64_t entry, table, reserved, high_reserved
     cdef uint64_t address[5]
     cdef uint64_t entries[5]
+    cdef uint64_t guest_address[5]
     cdef int level, shift, depth = 0, k
     cdef bint nxe = (c.efer & EFER_NXE) != 0
     cdef bint wp = (c.cr0 & CR0_WP) != 0
@@ -172,6 +174,8 @@ cdef bint walk(Cpu* c, Insn* i, uint64_t linear, int access, bint user, bint imp
     cdef uint32_t key_rights
     if access == EXECUTE and ((nxe and c.cr4 & CR4_PAE) or c.cr4 & CR4_SMEP):
         error |= PF_I
+    c.vmx.walk_linear = linear
+    c.vmx.walk_linear_valid = 1
     if not (c.cr0 >> CR0_PG_BIT) & 1:
         physical[0] = linear & 0xFFFFFFFFULL
         flags[0] = PAGE_WRITABLE | PAGE_USER
@@ -184,6 +188,7 @@ cdef bint walk(Cpu* c, Insn* i, uint64_t linear, int access, bint user, bint imp
         while True:
             shift = 12 if level == 1 else 22
             address[depth] = table + ((linear >> shift) & 0x3FF) * 4
+            guest_address[depth] = address[depth]
             if not table_address(c, i, &address[depth]):
                 return False
             entry = load_entry(c, address[depth], 4)
@@ -236,6 +241,7 @@ cdef bint walk(Cpu* c, Insn* i, uint64_t linear, int access, bint user, bint imp
         while True:
             shift = 12 + 9 * (level - 1)
             address[depth] = table + ((linear >> shift) & 0x1FF) * 8
+            guest_address[depth] = address[depth]
             if not table_address(c, i, &address[depth]):
                 return False
             entry = load_entry(c, address[depth], 8)
@@ -290,6 +296,12 @@ cdef bint walk(Cpu* c, Insn* i, uint64_t linear, int access, bint user, bint imp
         if error & PF_PK:
             return page_fault(c, i, linear, error)
     # ---- accessed and dirty flags (4.8)
+    if c.virt.second_level == SECOND_LEVEL_EPT:          # setting a flag takes write permission (SDM 3C 29.3.3.2)
+        for k in range(depth):
+            if (entries[k] & (0x60 if access == WRITE and k == depth - 1 else 0x20)
+                    != (0x60 if access == WRITE and k == depth - 1 else 0x20)):
+                if not translate_guest_physical(c, i, guest_address[k], WRITE, True, &address[k]):
+                    return False
     for k in range(depth - 1):
         set_entry_flags(c, address[k], entries[k], 0x20, entry_size)
     set_entry_flags(c, address[depth - 1], entries[depth - 1], 0x60 if access == WRITE else 0x20, entry_size)
@@ -350,6 +362,8 @@ cdef bint resolve(Cpu* c, Insn* i, uint64_t linear, int access, int who, uint64_
         return False
     if c.signals.a20_masked:
         physical[0] &= ~<uint64_t>0x100000
+    if unlikely(c.virt.guest_mode == GUEST_VMX and (physical[0] & 0xFFFFFFFFFFFFF000ULL) == c.vmx.apic_access):
+        return vmx_apic_access(c, i, linear, access, physical)
     if who == AS_SYSTEM and flags & PAGE_USER and c.cr4 & CR4_SMAP:
         return True
     if user:
@@ -632,6 +646,8 @@ cdef bint translate_code(Cpu* c, uint64_t linear, uint64_t* physical) noexcept n
         return False
     if c.signals.a20_masked:
         physical[0] &= ~<uint64_t>0x100000
+    if unlikely(c.virt.guest_mode == GUEST_VMX and (physical[0] & 0xFFFFFFFFFFFFF000ULL) == c.vmx.apic_access):
+        return vmx_apic_access(c, NULL, linear, EXECUTE, physical)
     offset = backing(c, physical[0], 0)
     if offset != NOTHING:
         t = &c.tlb_exec[(linear >> PAGE_SHIFT) & TLB_MASK]
@@ -787,10 +803,16 @@ cdef bint load_pdptes(Cpu* c, Insn* i, uint64_t cr3) noexcept nogil:
     if c.virt.second_level == SECOND_LEVEL_NPT:
         return True
     cdef uint64_t entries[4]
+    cdef uint64_t address
     cdef int k
     cdef uint64_t reserved = (c.maxphyaddr_mask & 0x000FFFFFFFFFF000ULL) | 0xFFF00000000001E6ULL
     for k in range(4):
-        entries[k] = load_at(c, NULL, (cr3 & 0xFFFFFFE0ULL) + 8 * k, 8)
+        address = (cr3 & 0xFFFFFFE0ULL) + 8 * k
+        if c.virt.second_level == SECOND_LEVEL_EPT:
+            c.vmx.walk_linear_valid = 0          # an access without a linear address
+            if not translate_guest_physical(c, i, address, READ, False, &address):
+                return False
+        entries[k] = load_at(c, NULL, address, 8)
         if entries[k] & 1 and entries[k] & reserved:
             fault_code(c, i, V_GP, 0)
             return False

@@ -12,6 +12,8 @@ from x86emu.core.features cimport *
 from x86emu.core.engine cimport virtual_now
 from x86emu.core.msr cimport power_on_msrs
 
+from x86emu.virt.vmx.capabilities import capability_msrs
+
 cdef enum:
     MISC_LIMIT_CPUID = 0x400000
     MISC_MONITOR = 0x40000
@@ -57,6 +59,8 @@ cdef class ModelTables:
                 m.max_basic = max(m.max_basic, <uint32_t>leaf)
             else:
                 m.max_extended = max(m.max_extended, <uint32_t>leaf)
+        for n, value in enumerate(capability_msrs(model.features)):
+            m.vmx_capabilities[<int>n] = value
         self.register_bits()
 
     cdef void register_bits(self):

@@ -11,6 +11,7 @@ from x86emu.core.segmentation cimport canonical_base
 from x86emu.core.mmu cimport tlb_flush_all, tlb_flush_everything, refresh_mode, refresh_segment
 from x86emu.core.model cimport ProcessorModel, VENDOR_AMD, VENDOR_INTEL
 from x86emu.core.sysregs cimport tsc_now
+from x86emu.core.vmx cimport capability
 
 cdef enum:
     MISC_ENABLE_WRITABLE = 0x450001      # fast strings, SpeedStep, MONITOR, limit of CPUID
@@ -324,6 +325,23 @@ cdef bint write_svm_key(Cpu* c, Insn* i, uint32_t number, uint64_t value) noexce
     elif c.virt.svm_key and c.virt.svm_key == value:
         c.vm_cr &= ~<uint64_t>VM_CR_LOCK
     return True
+
+cdef bint read_vmx_capability(Cpu* c, Insn* i, uint32_t number, uint64_t* value) noexcept nogil:
+    """SDM 3D, appendix A: which of these MSRs there are depends on others of them."""
+    cdef uint32_t n = number - 0x480
+    if n == 11 and not capability(c, 2) >> 63:
+        return False
+    if n == 12 and not capability(c, 12):
+        return False
+    if n >= 13 and not capability(c, 0) >> 55 & 1:
+        return False
+    if n > 16:
+        return False             # VM functions are not offered
+    value[0] = capability(c, <int>n)
+    return True
+
+cdef bint write_vmx_capability(Cpu* c, Insn* i, uint32_t number, uint64_t value) noexcept nogil:
+    return False                 # read-only
 
 include "msr_dispatch.pxi"
 

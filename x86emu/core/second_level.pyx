@@ -9,6 +9,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t, int64_t
 from libc.string cimport memset
 from x86emu.core.state cimport *
 from x86emu.core.mmu cimport physical_load, physical_store
+from x86emu.core.ept cimport ept_translate, ept_peek
 
 cdef enum:
     READ = 0
@@ -146,10 +147,19 @@ cdef bint translate_guest_physical(Cpu* c, Insn* i, uint64_t guest_physical, int
     cdef uint32_t need = RIGHT_WRITE if access == WRITE else RIGHT_EXECUTE if access == EXECUTE else RIGHT_READ
     cdef int k
     cdef uint64_t flags
+    cdef uint32_t rights
     if likely(e.guest_page == page and e.generation == c.virt.second_level_generation and e.rights & need):
         physical[0] = e.page | (guest_physical & 0xFFF)
         return True
     c.virt.guest_physical = guest_physical
+    if c.virt.second_level == SECOND_LEVEL_EPT:
+        if not ept_translate(c, i, guest_physical, access, table_walk, physical, &rights):
+            return False
+        e.guest_page = page
+        e.page = physical[0] & 0xFFFFFFFFFFFFF000ULL
+        e.generation = c.virt.second_level_generation
+        e.rights = rights
+        return True
     if not nested_walk(c, guest_physical, access, &w):
         error = w.error | ERROR_U | (ERROR_W if access == WRITE else 0)
         if access == EXECUTE and c.virt.host.efer & EFER_NXE and c.virt.host.cr4 & CR4_PAE:
@@ -172,6 +182,8 @@ cdef bint peek_guest_physical(Cpu* c, uint64_t guest_physical, uint64_t* physica
     if c.virt.second_level == SECOND_LEVEL_NONE:
         physical[0] = guest_physical
         return True
+    if c.virt.second_level == SECOND_LEVEL_EPT:
+        return ept_peek(c, guest_physical, physical)
     if not nested_walk(c, guest_physical, READ, &w):
         return False
     physical[0] = w.physical

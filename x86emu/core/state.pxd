@@ -4,6 +4,7 @@
 # what follows is derived (TLB, trace pointers, caches) and can be rebuilt from it.
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int8_t, int16_t, int32_t, int64_t, uintptr_t
 from x86emu.bus.platform cimport Signals, Board
+from x86emu.core.vmx_state cimport Vmx
 
 include "build_config.pxi"        # enum: LOOP_FORM (0 = handlers chain by sibling calls, 1 = central loop)
 
@@ -495,8 +496,9 @@ cdef struct Cpu:
     TlbEntry victim_read[8]
     TlbEntry victim_write[8]
     uint64_t delivered[8][256]    # events so far, by kind (EVENT_*) and vector: counters for people
-    # --- virtualization: has a saved and a derived part of its own ---
+    # --- virtualization: each has a saved and a derived part of its own ---
     Virtualization virt
+    Vmx vmx
 
 # ----- helpers every handler uses -----
 

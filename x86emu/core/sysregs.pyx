@@ -16,6 +16,8 @@ from x86emu.core.memory_access cimport ld, st, load_bytes
 from x86emu.core.segmentation cimport canonical_base
 from x86emu.core.mmu cimport *
 from x86emu.core.engine cimport virtual_now
+from x86emu.core.vmx cimport *
+from x86emu.core.vmx_exit cimport vmx_virtual_tpr, vmx_write_virtual_tpr
 from x86emu.core.model cimport ProcessorModel, VENDOR_AMD, VENDOR_INTEL, XCR0_X87, XCR0_SSE, XCR0_AVX
 
 cdef enum:
@@ -50,6 +52,15 @@ cdef inline bint pae_paging(Cpu* c, uint64_t cr0, uint64_t cr4) noexcept nogil:
 
 # ---------------------------------------------------------------- CR0, CR3, CR4, CR8
 
+cdef bint vmx_cr0_allowed(Cpu* c, uint64_t* value) noexcept nogil:
+    """In VMX operation some bits are fixed (SDM 3C 24.8); a guest does not write those that its host owns (26.3)."""
+    cdef uint64_t fixed = capability(c, 6)
+    if c.virt.guest_mode == GUEST_VMX:
+        value[0] = (value[0] & ~c.vmx.cr0_mask) | (c.cr0 & c.vmx.cr0_mask)
+        if secondary(c, SEC_UNRESTRICTED_GUEST):
+            fixed &= ~0x80000001ULL
+    return (value[0] & fixed) == fixed
+
 cdef bint write_cr0(Cpu* c, Insn* i, uint64_t value) noexcept nogil:
     cdef ProcessorModel* m = <ProcessorModel*>c.model
     cdef uint64_t pg = <uint64_t>1 << CR0_PG_BIT
@@ -57,6 +68,9 @@ cdef bint write_cr0(Cpu* c, Insn* i, uint64_t value) noexcept nogil:
     cdef uint64_t efer = c.efer
     cdef uint32_t tr_type = c.seg[TR].attributes & ATTR_TYPE
     if value >> 32:
+        fault_code(c, i, V_GP, 0)
+        return False
+    if unlikely(c.vmx.on) and not vmx_cr0_allowed(c, &value):
         fault_code(c, i, V_GP, 0)
         return False
     # Reserved bits of the lower half are ignored (SDM 3A 2.5). ET is 1 wherever there is an x87.
@@ -113,6 +127,13 @@ cdef bint write_cr3(Cpu* c, Insn* i, uint64_t value) noexcept nogil:
 cdef bint write_cr4(Cpu* c, Insn* i, uint64_t value) noexcept nogil:
     cdef ProcessorModel* m = <ProcessorModel*>c.model
     cdef uint64_t old = c.cr4, changed = c.cr4 ^ value
+    if unlikely(c.vmx.on):
+        if c.virt.guest_mode == GUEST_VMX:
+            value = (value & ~c.vmx.cr4_mask) | (old & c.vmx.cr4_mask)
+            changed = old ^ value
+        if (value & capability(c, 8)) != capability(c, 8):
+            fault_code(c, i, V_GP, 0)
+            return False
     if value & ~m.cr4_valid:
         fault_code(c, i, V_GP, 0)
         return False
@@ -136,6 +157,9 @@ cdef bint write_cr8(Cpu* c, Insn* i, uint64_t value) noexcept nogil:
     if value >> 4:
         fault_code(c, i, V_GP, 0)
         return False
+    if c.virt.guest_mode == GUEST_VMX and c.vmx.primary >> PRI_USE_TPR_SHADOW & 1:
+        vmx_write_virtual_tpr(c, value << 4)
+        return True
     if c.virt.guest_mode == GUEST_SVM and c.virt.interrupt_masking:      # APM 2, 15.21.2
         c.virt.virtual_tpr = <uint32_t>value
         return True
@@ -149,6 +173,8 @@ cdef uint64_t read_cr8(Cpu* c, Insn* i) noexcept nogil:
     cdef uint64_t value = 0
     if c.virt.guest_mode == GUEST_SVM and c.virt.interrupt_masking:
         return c.virt.virtual_tpr
+    if c.virt.guest_mode == GUEST_VMX and c.vmx.primary >> PRI_USE_TPR_SHADOW & 1:
+        return vmx_virtual_tpr(c) >> 4
     if c.signals.tpr_read != NULL:
         c.current = i
         value = c.signals.tpr_read(c.signals.controller)
@@ -162,17 +188,25 @@ cdef inline bint control_register_exists(Cpu* c, Insn* i, uint8_t n) noexcept no
     fault(c, i, V_UD)
     return False
 
+cdef inline uint64_t visible_cr0(Cpu* c) noexcept nogil:
+    """In a VMX guest the bits that the host owns come from the read shadow (SDM 3C 26.3)."""
+    if unlikely(c.virt.guest_mode == GUEST_VMX):
+        return (c.cr0 & ~c.vmx.cr0_mask) | (c.vmx.cr0_shadow & c.vmx.cr0_mask)
+    return c.cr0
+
 cdef bint read_control(Cpu* c, Insn* i, uint64_t* value) noexcept nogil:
     if not control_register_exists(c, i, i.src) or not_cpl0(c, i):
         return False
     if i.src == 0:
-        value[0] = c.cr0
+        value[0] = visible_cr0(c)
     elif i.src == 2:
         value[0] = c.cr2
     elif i.src == 3:
         value[0] = c.cr3
     elif i.src == 4:
         value[0] = c.cr4
+        if c.virt.guest_mode == GUEST_VMX:
+            value[0] = (c.cr4 & ~c.vmx.cr4_mask) | (c.vmx.cr4_shadow & c.vmx.cr4_mask)
     else:
         value[0] = read_cr8(c, i)
     return True
@@ -237,30 +271,31 @@ cdef inline bint prevented_in_user_mode(Cpu* c, Insn* i) noexcept nogil:
 cdef void SMSW_Rw(Cpu* c, Insn* i) noexcept nogil:
     if prevented_in_user_mode(c, i):
         return
-    set_r(c, i.dst, <uint16_t>c.cr0)
+    set_r(c, i.dst, <uint16_t>visible_cr0(c))
     chain(c, i)
 
 cdef void SMSW_Rd(Cpu* c, Insn* i) noexcept nogil:
     if prevented_in_user_mode(c, i):
         return
-    c.r[i.dst] = <uint32_t>c.cr0
+    c.r[i.dst] = <uint32_t>visible_cr0(c)
     chain(c, i)
 
 cdef void SMSW_Rq(Cpu* c, Insn* i) noexcept nogil:
     if prevented_in_user_mode(c, i):
         return
-    c.r[i.dst] = c.cr0
+    c.r[i.dst] = visible_cr0(c)
     chain(c, i)
 
 cdef void SMSW_Mw(Cpu* c, Insn* i) noexcept nogil:
-    if prevented_in_user_mode(c, i) or not st(c, i, ea_of(c, i), <uint16_t>c.cr0):
+    if prevented_in_user_mode(c, i) or not st(c, i, ea_of(c, i), <uint16_t>visible_cr0(c)):
         return
     chain(c, i)
 
 cdef void CLTS(Cpu* c, Insn* i) noexcept nogil:
     if not_cpl0(c, i):
         return
-    c.cr0 &= ~<uint64_t>CR0_TS
+    if c.virt.guest_mode != GUEST_VMX or not c.vmx.cr0_mask & CR0_TS:
+        c.cr0 &= ~<uint64_t>CR0_TS
     refresh_mode(c)
     finish(c, i)
 
@@ -456,6 +491,8 @@ cdef uint64_t tsc_now(Cpu* c, Insn* i) noexcept nogil:
     c.current = i
     now = <uint64_t>(virtual_now(c) + c.tsc_offset)
     c.current = NULL
+    if unlikely(c.virt.guest_mode == GUEST_VMX):
+        now += c.vmx.tsc_offset
     if unlikely(c.virt.guest_mode == GUEST_SVM):
         if c.virt.scales_tsc:            # APM 2, 15.30.5: 8.32 fixed point, and the product's middle bits
             now = (now >> 32) * c.virt.tsc_ratio + (((now & 0xFFFFFFFFULL) * (c.virt.tsc_ratio & 0xFFFFFFFFULL)) >> 32) \

@@ -15,6 +15,7 @@ from x86emu.core.mmu cimport (system_load, system_store, system_probe, refresh_m
 from x86emu.core.segmentation cimport *
 from x86emu.core.second_level cimport request_exit
 from x86emu.core.svm cimport svm_intercepts, SVM_TASK_SWITCH
+from x86emu.core.vmx_intercepts cimport vmx_task_switch
 
 # Offsets in the TSS (SDM 3A figures 8-2 and 8-10)
 cdef enum:
@@ -253,6 +254,9 @@ cdef bint task_switch(Cpu* c, Insn* i, uint32_t selector, uint64_t raw, int sour
     cdef uint32_t old_selector = c.seg[TR].selector
     cdef bint old_wide = (c.seg[TR].attributes & 8) != 0
     cdef bint wide
+    if unlikely(c.virt.guest_mode == GUEST_VMX):
+        vmx_task_switch(c, i, selector, 0 if source == TASK_CALL else 1 if source == TASK_IRET else 2 if source == TASK_JMP else 3)
+        return False
     if unlikely(c.virt.guest_mode == GUEST_SVM) and _leaves_guest(c, i, selector, source, rip, has_error, error, flags):
         return False
     segment_from(&tss, selector, raw)

@@ -227,7 +227,7 @@ _WHY_NOT = {
         "avx avx2 avx512f f16c fma xop fma4 vaes vpclmulqdq avx_vnni"
     ),
     "VEX-encoded instructions are not modelled": "bmi1 bmi2 tbm",
-    "the virtual machine extensions are not modelled": "vmx ept vpid unrestricted_guest smx",
+    "safer mode extensions are not modelled": "smx",
     "3DNow! arithmetic is not modelled": "3dnow 3dnowext",
     "supervisor state components (IA32_XSS) are not modelled": "xsaves",
     "its instructions are not modelled": (

@@ -58,6 +58,21 @@ _TABLE = """
 45 | INVPCID    | INVPCID   | invalidate by process context
 46 | INT3       | INT3      | breakpoint, an exception to the hypervisor
 47 | INTO       | INTO      | overflow trap, an exception to the hypervisor
+48 | RDRAND     | RDRAND    | random number
+49 | RDSEED     | RDSEED    | random seed
+50 | VMCALL     | VMCALL    | call the hypervisor (Intel)
+51 | VMCLEAR    | VMCLEAR   | clear a VMCS
+52 | VMLAUNCH   | VMLAUNCH  | run a guest for the first time
+53 | VMPTRLD    | VMPTRLD   | load the current-VMCS pointer
+54 | VMPTRST    | VMPTRST   | store the current-VMCS pointer
+55 | VMREAD     | VMREAD    | read a VMCS field
+56 | VMRESUME   | VMRESUME  | run a guest again
+57 | VMWRITE    | VMWRITE   | write a VMCS field
+58 | VMXOFF     | VMXOFF    | leave VMX operation
+59 | VMXON      | VMXON     | enter VMX operation
+60 | INVEPT     | INVEPT    | invalidate translations by EPT
+61 | INVVPID    | INVVPID   | invalidate translations by VPID
+62 | VMFUNC     | VMFUNC    | call a VM function
 """
 
 KINDS: dict[str, int] = {}

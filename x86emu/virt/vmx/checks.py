@@ -151,7 +151,7 @@ interruptibility_nmi | 27.3.1.5 | EVENT and event_type == 2 and guest_interrupti
 interruptibility_smm | 27.3.1.5 | (guest_interruptibility >> 2 & 1) != in_smm | blocking by SMI differs from being in system management mode
 interruptibility_virtual_nmi | 27.3.1.5 | EVENT and event_type == 2 and PIN.virtual_nmis and guest_interruptibility & 8 | a virtual NMI is to be injected while NMIs are blocked
 pending_reserved | 27.3.1.5 | guest_pending_debug & ~0x15700F & 0xFFFFFFFFFFFFFFFF or guest_pending_debug & 0x2000 | a reserved bit of the pending debug exceptions is set
-pending_single_step | 27.3.1.5 | (guest_interruptibility & 3 or guest_activity == 1) and (guest_rflags >> 8 & 1 and not guest_debugctl & 2) != (guest_pending_debug >> 14 & 1) | BS of the pending debug exceptions does not fit RFLAGS.TF and BTF while events are blocked
+pending_single_step | 27.3.1.5 | (guest_interruptibility & 3 or guest_activity == 1) and (guest_rflags >> 8 & ~guest_debugctl >> 1 & 1) != (guest_pending_debug >> 14 & 1) | BS of the pending debug exceptions does not fit RFLAGS.TF and BTF while events are blocked
 """
 
 _LATE = """

@@ -1,0 +1,413 @@
+# cython: language_level=3
+"""VM exits (Intel SDM volume 3C, chapter 28, and 26.2): what causes them between instructions, recording, saving, loading."""
+from libc.string cimport memset
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
+from x86emu.core.state cimport *
+from x86emu.core.flags cimport read_rflags, write_rflags
+from x86emu.core.features cimport *
+from x86emu.core.mmu cimport (physical_load, physical_store, refresh_mode, refresh_segment, tlb_take_keys, load_pdptes,
+                              tlb_forget_tag)
+from x86emu.core.interrupts cimport deliver_event, deliver_fault, check_debug_trap, DR6_BD
+from x86emu.core.msr cimport read_msr, write_msr
+from x86emu.core.second_level cimport request_exit
+from x86emu.core.smm cimport enter_smm
+from x86emu.core.sysregs cimport monitor_triggered, tsc_now
+from x86emu.core.vmx cimport *
+
+cdef enum:
+    PENDING_ENABLED = 0x1000     # pending debug exceptions: at least one enabled breakpoint was met
+    PENDING_BS = 0x4000
+    UNBLOCKED_BY_IRET = 0x1000
+
+# ---------------------------------------------------------------- recording
+
+cdef void record_exit(Cpu* c, uint64_t reason, uint64_t qualification) noexcept nogil:
+    cdef ExitRecord* r = &c.virt.exits[c.virt.n_exits % N_EXIT_RECORDS]
+    c.virt.n_exits += 1
+    r.code = reason
+    r.info1 = qualification
+    r.info2 = vget(c, F_EXIT_INTERRUPTION_INFORMATION)
+    r.rip = c.r[REG_RIP]
+    r.cs_base = c.cs_base
+    r.cr3 = c.cr3
+    r.guest_physical = c.virt.guest_physical
+    r.instructions = retired(c)
+
+cdef uint64_t event_information(Fault* f) noexcept nogil:
+    return INFORMATION_VALID | f.vector | <uint64_t>f.kind << 8 | (INFORMATION_ERROR if f.has_error else 0)
+
+cdef void vmx_request(Cpu* c, Insn* i, uint32_t reason, uint64_t qualification, uint32_t information) noexcept nogil:
+    cdef uint32_t length = i.length if i != NULL else 0
+    request_exit(c, i, reason, qualification, 0)
+    c.vmx.exit_length = length
+    c.vmx.exit_information = information
+    c.vmx.exit_linear = 0
+
+# ---------------------------------------------------------------- saving guest state (28.3)
+
+cdef void save_guest_state(Cpu* c) noexcept nogil:
+    cdef Vmx* v = &c.vmx
+    cdef Segment* s
+    cdef int k
+    cdef uint64_t remaining
+    vput(c, F_GUEST_CR0, c.cr0)
+    vput(c, F_GUEST_CR3, c.cr3)
+    vput(c, F_GUEST_CR4, c.cr4)
+    vput(c, F_GUEST_SYSENTER_CS, c.sysenter_cs & 0xFFFFFFFFULL)
+    vput(c, F_GUEST_SYSENTER_ESP, c.sysenter_esp)
+    vput(c, F_GUEST_SYSENTER_EIP, c.sysenter_eip)
+    if v.exit_controls >> EXIT_SAVE_DEBUG_CONTROLS & 1:
+        vput(c, F_GUEST_DR7, c.dr[7])
+        vput(c, F_GUEST_DEBUGCTL, c.debugctl)
+    if v.exit_controls >> EXIT_SAVE_PAT & 1:
+        vput(c, F_GUEST_PAT, c.pat)
+    if v.exit_controls >> EXIT_SAVE_EFER & 1:
+        vput(c, F_GUEST_EFER, c.efer)
+    for k in range(8):
+        s = &c.seg[k]
+        vput(c, F_GUEST_ES_SELECTOR + 8 * k, s.selector)
+        vput(c, F_GUEST_ES_BASE + 8 * k, s.base)
+        vput(c, F_GUEST_ES_LIMIT + 8 * k, s.limit)
+        if s.attributes & ATTR_UNUSABLE or (k != CS and k != TR and not s.attributes & ATTR_P):
+            vput(c, F_GUEST_ES_ACCESS_RIGHTS + 8 * k, ATTR_UNUSABLE | (s.attributes & 0xF0FF))
+        else:
+            vput(c, F_GUEST_ES_ACCESS_RIGHTS + 8 * k, s.attributes & 0xF0FF)
+    # the DPL of SS is the CPL whatever is in the register
+    vput(c, F_GUEST_SS_ACCESS_RIGHTS, (vget(c, F_GUEST_SS_ACCESS_RIGHTS) & ~0x60ULL) | c.cpl << 5)
+    vput(c, F_GUEST_GDTR_BASE, c.gdtr.base)
+    vput(c, F_GUEST_GDTR_LIMIT, c.gdtr.limit & 0xFFFF)
+    vput(c, F_GUEST_IDTR_BASE, c.idtr.base)
+    vput(c, F_GUEST_IDTR_LIMIT, c.idtr.limit & 0xFFFF)
+    vput(c, F_GUEST_RIP, c.r[REG_RIP])
+    vput(c, F_GUEST_RSP, c.r[RSP])
+    vput(c, F_GUEST_RFLAGS, read_rflags(c))
+    vput(c, F_GUEST_ACTIVITY, c.activity if c.activity <= ACTIVITY_WAIT_FOR_SIPI else ACTIVITY_ACTIVE)
+    vput(c, F_GUEST_INTERRUPTIBILITY,
+         (c.interrupt_shadow & 3) | (4 if c.in_smm else 0) | (8 if c.nmi_blocked else 0))
+    vput(c, F_GUEST_PENDING_DEBUG, 0)
+    if c.pending_debug:
+        vput(c, F_GUEST_PENDING_DEBUG, (c.pending_debug & 0x400F) | (PENDING_ENABLED if c.pending_debug & 0xF else 0))
+    if c.virt.second_level == SECOND_LEVEL_EPT and c.cr0 >> CR0_PG_BIT & 1 and c.cr4 & CR4_PAE and not c.efer & EFER_LMA:
+        for k in range(4):
+            vput(c, F_GUEST_PDPTE0 + 8 * k, c.pdpte[k])
+    if v.exit_controls >> EXIT_SAVE_PREEMPTION_TIMER & 1 and v.timer_on:
+        remaining = timer_remaining(c)
+        vput(c, F_PREEMPTION_TIMER_VALUE, remaining)
+    if capability(c, 5) >> 5 & 1:
+        vput(c, F_ENTRY_CONTROLS, (vget(c, F_ENTRY_CONTROLS) & ~(1ULL << ENTRY_IA32E_MODE_GUEST))
+             | ((c.efer >> 10 & 1) << ENTRY_IA32E_MODE_GUEST))
+
+cdef uint64_t timer_remaining(Cpu* c) noexcept nogil:
+    cdef uint32_t mode = c.virt.guest_mode
+    cdef uint64_t now
+    c.virt.guest_mode = GUEST_NONE
+    now = tsc_now(c, NULL) >> (capability(c, 5) & 31)
+    c.virt.guest_mode = mode
+    return c.vmx.timer_end - now if c.vmx.timer_end > now else 0
+
+cdef bint store_msrs(Cpu* c) noexcept nogil:
+    cdef uint64_t list_ = vget(c, F_EXIT_MSR_STORE_ADDRESS), n = vget(c, F_EXIT_MSR_STORE_COUNT), k
+    cdef uint64_t value = 0
+    for k in range(n):
+        if physical_load(c, list_ + 16 * k + 4, 4) or not read_msr(c, NULL, <uint32_t>physical_load(c, list_ + 16 * k, 4), &value):
+            return False
+        physical_store(c, list_ + 16 * k + 8, 8, value)
+    return True
+
+# ---------------------------------------------------------------- loading host state (28.5)
+
+cdef inline void host_segment(Cpu* c, int n, uint64_t selector, uint64_t base, uint32_t attributes) noexcept nogil:
+    cdef Segment* s = &c.seg[n]
+    s.selector = <uint16_t>selector
+    s.base = base
+    s.limit = 0xFFFFFFFF
+    s.attributes = attributes if selector or n == CS else attributes | ATTR_UNUSABLE
+
+cdef void load_host_state(Cpu* c) noexcept nogil:
+    cdef Vmx* v = &c.vmx
+    cdef uint64_t kept = 0x7FFAFFD0ULL
+    cdef bint wide = v.exit_controls >> EXIT_HOST_ADDRESS_SPACE_SIZE & 1
+    cdef bint had_no_vpid = not secondary(c, SEC_ENABLE_VPID)
+    cdef uint64_t list_, n, k
+    cdef int seg
+    c.virt.guest_mode = GUEST_NONE
+    c.virt.second_level = SECOND_LEVEL_NONE
+    c.virt.virtual_interrupt = 0
+    c.virt.injecting = 0
+    v.timer_on = 0
+    v.trap_flag = 0
+    v.trap_pending = 0
+    v.apic_access = 0xFFFFFFFFFFFFFFFFULL
+    c.cr0 = (vget(c, F_HOST_CR0) & ~kept) | (c.cr0 & kept)
+    c.cr3 = vget(c, F_HOST_CR3)
+    c.cr4 = vget(c, F_HOST_CR4)
+    if wide:
+        c.cr4 |= CR4_PAE
+    else:
+        c.cr4 &= ~<uint64_t>CR4_PCIDE
+    c.dr[7] = 0x400
+    c.debugctl = 0
+    c.sysenter_cs = vget(c, F_HOST_SYSENTER_CS)
+    c.sysenter_esp = vget(c, F_HOST_SYSENTER_ESP)
+    c.sysenter_eip = vget(c, F_HOST_SYSENTER_EIP)
+    if v.exit_controls >> EXIT_LOAD_EFER & 1:
+        c.efer = vget(c, F_HOST_EFER)
+    else:
+        c.efer = (c.efer & ~<uint64_t>(EFER_LMA | EFER_LME)) | (EFER_LMA | EFER_LME if wide else 0)
+    if v.exit_controls >> EXIT_LOAD_PAT & 1:
+        c.pat = vget(c, F_HOST_PAT)
+    host_segment(c, CS, vget(c, F_HOST_CS_SELECTOR), 0, 0xA09B if wide else 0xC09B)
+    host_segment(c, SS, vget(c, F_HOST_SS_SELECTOR), 0, 0xC093)
+    host_segment(c, DS, vget(c, F_HOST_DS_SELECTOR), 0, 0xC093)
+    host_segment(c, ES, vget(c, F_HOST_ES_SELECTOR), 0, 0xC093)
+    host_segment(c, FS, vget(c, F_HOST_FS_SELECTOR), vget(c, F_HOST_FS_BASE), 0xC093)
+    host_segment(c, GS, vget(c, F_HOST_GS_SELECTOR), vget(c, F_HOST_GS_BASE), 0xC093)
+    host_segment(c, TR, vget(c, F_HOST_TR_SELECTOR), vget(c, F_HOST_TR_BASE), 0x8B)
+    c.seg[TR].limit = 0x67
+    c.seg[LDTR].selector = 0
+    c.seg[LDTR].base = 0
+    c.seg[LDTR].limit = 0
+    c.seg[LDTR].attributes = ATTR_UNUSABLE
+    c.gdtr.base = vget(c, F_HOST_GDTR_BASE)
+    c.gdtr.limit = 0xFFFF
+    c.idtr.base = vget(c, F_HOST_IDTR_BASE)
+    c.idtr.limit = 0xFFFF
+    c.r[REG_RIP] = vget(c, F_HOST_RIP)
+    c.r[RSP] = vget(c, F_HOST_RSP)
+    write_rflags(c, 2)
+    c.cpl = 0
+    c.activity = ACTIVITY_ACTIVE
+    c.interrupt_shadow = 0
+    c.pending_debug = 0
+    c.monitor_armed = 0
+    c.exit = EXIT_NONE
+    c.link = NULL
+    c.current = NULL
+    if had_no_vpid:              # 30.4.3.1: without VPID an exit forgets linear translations
+        memset(c.pcid_key, 0, sizeof(c.pcid_key))
+    tlb_take_keys(c)
+    for seg in range(8):
+        refresh_segment(c, seg)
+    refresh_mode(c)
+    if c.cr0 >> CR0_PG_BIT & 1 and c.cr4 & CR4_PAE and not c.efer & EFER_LMA and not load_pdptes(c, NULL, c.cr3):
+        abort(c, 2)
+        return
+    list_ = vget(c, F_EXIT_MSR_LOAD_ADDRESS)
+    n = vget(c, F_EXIT_MSR_LOAD_COUNT)
+    for k in range(n):
+        if (physical_load(c, list_ + 16 * k + 4, 4)
+                or not write_msr(c, NULL, <uint32_t>physical_load(c, list_ + 16 * k, 4), physical_load(c, list_ + 16 * k + 8, 8))):
+            abort(c, 4)
+            return
+
+cdef void abort(Cpu* c, uint32_t indicator) noexcept nogil:
+    """28.7: a VMX abort leaves its indicator in the VMCS and shuts the processor down."""
+    (<uint32_t*>(c.vmx.vmcs + 4))[0] = indicator
+    c.exit = EXIT_NONE
+    c.activity = ACTIVITY_SHUTDOWN
+
+# ---------------------------------------------------------------- the exit
+
+cdef void leave(Cpu* c, uint32_t reason, uint64_t qualification, uint64_t interruption, uint32_t error, uint32_t length,
+                Fault* during) noexcept nogil:
+    cdef Vmx* v = &c.vmx
+    cdef uint32_t nmi_blocked = 0
+    vput(c, F_EXIT_REASON, reason)
+    vput(c, F_EXIT_QUALIFICATION, qualification)
+    vput(c, F_EXIT_INTERRUPTION_INFORMATION, interruption)
+    vput(c, F_EXIT_INTERRUPTION_ERROR_CODE, error)
+    vput(c, F_EXIT_INSTRUCTION_LENGTH, length)
+    if during != NULL:
+        vput(c, F_IDT_VECTORING_INFORMATION, event_information(during))
+        vput(c, F_IDT_VECTORING_ERROR_CODE, during.error if during.has_error else 0)
+        if during.kind == EVENT_NMI:
+            c.nmi_blocked = 0    # the NMI has not been delivered
+    else:
+        vput(c, F_IDT_VECTORING_INFORMATION, 0)
+        vput(c, F_IDT_VECTORING_ERROR_CODE, 0)
+    vput(c, F_ENTRY_INTERRUPTION_INFORMATION, vget(c, F_ENTRY_INTERRUPTION_INFORMATION) & 0x7FFFFFFFULL)
+    record_exit(c, reason, qualification)
+    save_guest_state(c)
+    if v.pin >> PIN_VIRTUAL_NMIS & 1:
+        nmi_blocked = v.host_nmi_blocked
+    else:
+        nmi_blocked = c.nmi_blocked
+    if reason == REASON_EXCEPTION and (interruption >> 8 & 7) == EVENT_NMI:
+        nmi_blocked = 1
+    c.nmi_blocked = nmi_blocked
+    if not store_msrs(c):
+        c.virt.guest_mode = GUEST_NONE
+        c.virt.second_level = SECOND_LEVEL_NONE
+        abort(c, 1)
+        return
+    load_host_state(c)
+
+cdef void vmx_exit(Cpu* c, uint32_t reason, uint64_t qualification, Fault* during) noexcept nogil:
+    vput(c, F_EXIT_INSTRUCTION_INFORMATION, 0)
+    leave(c, reason, qualification, 0, 0, 0, during)
+
+cdef void vmx_shutdown(Cpu* c) noexcept nogil:
+    vmx_exit(c, REASON_TRIPLE_FAULT, 0, NULL)
+
+cdef bint vmx_exception(Cpu* c, Fault* f, Fault* during) noexcept nogil:
+    cdef Vmx* v = &c.vmx
+    cdef bint selected
+    cdef uint64_t qualification = 0
+    cdef uint32_t length = 0
+    if f.kind == EVENT_WORLD_EXIT:
+        if c.interrupt_shadow_before:
+            c.interrupt_shadow = c.interrupt_shadow_before
+        qualification = c.virt.exit_info1
+        if c.virt.exit_code == REASON_EPT_VIOLATION or c.virt.exit_code == REASON_EPT_MISCONFIGURATION:
+            vput(c, F_GUEST_PHYSICAL_ADDRESS, v.exit_guest_physical)
+        if during != NULL:
+            if c.virt.exit_code == REASON_APIC_ACCESS:
+                qualification = (qualification & 0xFFF) | 3 << 12
+            if 4 <= during.kind <= 6:
+                v.exit_length = <uint32_t>(c.virt.inject_rip - c.r[REG_RIP]) & 15
+        vput(c, F_GUEST_LINEAR_ADDRESS, v.exit_linear)
+        vput(c, F_EXIT_INSTRUCTION_INFORMATION, v.exit_information)
+        leave(c, <uint32_t>c.virt.exit_code, qualification, 0, 0, v.exit_length, during)
+        return True
+    if f.kind != EVENT_EXCEPTION and f.kind != EVENT_SOFTWARE_EXCEPTION and f.kind != EVENT_ICEBP or f.vector > 31:
+        return False
+    selected = (v.exception_bitmap >> f.vector) & 1
+    if f.vector == V_PF and (f.error & v.error_mask) != v.error_match:
+        selected = not selected
+    if not selected:
+        return False
+    if f.vector == V_PF:
+        qualification = f.address
+    elif f.vector == V_DB:
+        qualification = f.address
+    if f.kind != EVENT_EXCEPTION:
+        length = v.exit_length
+    if c.interrupt_shadow_before and not f.trap:
+        c.interrupt_shadow = c.interrupt_shadow_before
+    if not f.trap and f.kind == EVENT_EXCEPTION and f.vector != V_DF and (f.vector != V_DB or f.address & DR6_BD):
+        c.rflags |= FLAG_RF
+    vput(c, F_EXIT_INSTRUCTION_INFORMATION, 0)
+    leave(c, REASON_EXCEPTION, qualification, event_information(f), f.error if f.has_error else 0, length, during)
+    return True
+
+# ---------------------------------------------------------------- between instructions (26.2, 27.7)
+
+cdef bint below_threshold(Cpu* c) noexcept nogil:
+    return (vmx_virtual_tpr(c) >> 4) < (vget(c, F_TPR_THRESHOLD) & 15)
+
+cdef bint timer_expired(Cpu* c) noexcept nogil:
+    """True where the preemption timer is at 0; else the slice ends no later than it will be."""
+    cdef uint64_t remaining = timer_remaining(c)
+    if remaining == 0:
+        return True
+    remaining <<= capability(c, 5) & 31
+    if remaining < <uint64_t>(max(c.budget, 0) + c.deferred):
+        if c.budget > 0:
+            c.slice -= c.budget
+            c.budget = 0
+        c.deferred = <int64_t>remaining      # the next slice goes that far
+    return False
+
+cdef bint vmx_take_wires(Cpu* c) noexcept nogil:
+    cdef Signals* s = c.signals
+    cdef Vmx* v = &c.vmx
+    cdef int vector
+    cdef bint windows = c.activity != ACTIVITY_SHUTDOWN and c.activity != ACTIVITY_WAIT_FOR_SIPI
+    if s.smi and not c.in_smm:
+        s.smi = 0
+        enter_smm(c)
+        return True
+    if s.init and not c.in_smm and c.activity != ACTIVITY_WAIT_FOR_SIPI:
+        s.init = 0
+        vmx_exit(c, REASON_INIT, 0, NULL)
+        return True
+    if s.sipi:
+        vector = s.sipi & 0xFF
+        s.sipi = 0
+        if c.activity == ACTIVITY_WAIT_FOR_SIPI:
+            vmx_exit(c, REASON_SIPI, vector, NULL)
+            return True
+    if v.tpr_pending:
+        v.tpr_pending = 0
+        vmx_watch(c)
+        if below_threshold(c):
+            vmx_exit(c, REASON_TPR_THRESHOLD, 0, NULL)
+            return True
+    if v.trap_pending:
+        v.trap_pending = 0
+        vmx_exit(c, REASON_TRAP_FLAG, 0, NULL)
+        return True
+    if c.pending_debug and windows and check_debug_trap(c):
+        c.activity = ACTIVITY_ACTIVE
+        deliver_fault(c)
+        return True
+    if v.timer_on and timer_expired(c):
+        vmx_exit(c, REASON_TIMER, 0, NULL)
+        return True
+    if v.primary >> PRI_NMI_WINDOW_EXITING & 1 and windows and not c.nmi_blocked and c.interrupt_shadow != 2:
+        vmx_exit(c, REASON_NMI_WINDOW, 0, NULL)
+        return True
+    if s.nmi and c.activity != ACTIVITY_WAIT_FOR_SIPI:
+        if v.pin >> PIN_NMI_EXITING & 1:
+            if not (v.host_nmi_blocked if v.pin >> PIN_VIRTUAL_NMIS & 1 else c.nmi_blocked) and c.interrupt_shadow != 2:
+                s.nmi = 0
+                vput(c, F_EXIT_INSTRUCTION_INFORMATION, 0)
+                leave(c, REASON_EXCEPTION, 0, INFORMATION_VALID | EVENT_NMI << 8 | V_NMI, 0, 0, NULL)
+                return True
+        elif not c.nmi_blocked and c.interrupt_shadow != 2:
+            s.nmi = 0
+            c.activity = ACTIVITY_ACTIVE
+            deliver_event(c, V_NMI, EVENT_NMI, 0, 0, 0)
+            return True
+    if v.primary >> PRI_INTERRUPT_WINDOW_EXITING & 1 and windows and c.rflags & FLAG_IF and c.interrupt_shadow == 0:
+        vmx_exit(c, REASON_INTERRUPT_WINDOW, 0, NULL)
+        return True
+    if s.intr and c.interrupt_shadow == 0 and windows:
+        if v.pin & 1 << PIN_EXTERNAL_INTERRUPT_EXITING:
+            vector = -1
+            if v.exit_controls >> EXIT_ACKNOWLEDGE_INTERRUPT_ON_EXIT & 1:
+                if s.acknowledge != NULL:
+                    vector = s.acknowledge(s.controller)
+                if vector < 0:
+                    return c.activity == ACTIVITY_ACTIVE
+            vput(c, F_EXIT_INSTRUCTION_INFORMATION, 0)
+            leave(c, REASON_EXTERNAL, 0, INFORMATION_VALID | vector if vector >= 0 else 0, 0, 0, NULL)
+            return True
+        if c.rflags & FLAG_IF:
+            c.activity = ACTIVITY_ACTIVE
+            vector = -1
+            if s.acknowledge != NULL:
+                vector = s.acknowledge(s.controller)
+            if vector >= 0:
+                deliver_event(c, vector, EVENT_EXTERNAL, 0, 0, 0)
+            return True
+        if c.activity == ACTIVITY_MWAIT and c.monitor_armed & 2:
+            c.activity = ACTIVITY_ACTIVE
+    if c.activity == ACTIVITY_MWAIT and monitor_triggered(c):
+        c.activity = ACTIVITY_ACTIVE
+    return c.activity == ACTIVITY_ACTIVE
+
+# ---------------------------------------------------------------- virtual APIC (30.1, 30.4)
+
+cdef uint64_t vmx_virtual_tpr(Cpu* c) noexcept nogil:
+    return physical_load(c, c.vmx.virtual_apic + 0x80, 1)
+
+cdef void vmx_write_virtual_tpr(Cpu* c, uint64_t value) noexcept nogil:
+    """TPR virtualization: the threshold is compared once the instruction has ended."""
+    physical_store(c, c.vmx.virtual_apic + 0x80, 4, value & 0xFF)
+    c.vmx.tpr_pending = 1
+    c.virt.virtual_interrupt = 1
+
+cdef bint vmx_apic_access(Cpu* c, Insn* i, uint64_t linear, int access, uint64_t* physical) noexcept nogil:
+    cdef uint32_t offset = <uint32_t>(physical[0] & 0xFFF)
+    if c.vmx.primary >> PRI_USE_TPR_SHADOW & 1 and offset == 0x80 and access != 2:
+        physical[0] = c.vmx.virtual_apic + offset
+        if access == 1:
+            c.vmx.tpr_pending = 1
+            c.virt.virtual_interrupt = 1
+            if c.signals.kick != NULL:
+                c.signals.kick(c)
+        return True
+    vmx_request(c, i, REASON_APIC_ACCESS, offset | access << 12, 0)
+    c.vmx.exit_linear = linear
+    return False

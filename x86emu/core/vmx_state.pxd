@@ -1,0 +1,31 @@
+# cython: language_level=3
+# VMX state of one processor (SDM 3C chapters 24 to 28).
+from libc.stdint cimport uint8_t, uint32_t, uint64_t, int64_t
+
+cdef struct Vmx:
+    # --- saved ---
+    uint32_t on                  # in VMX operation
+    uint64_t vmxon_pointer
+    uint64_t vmcs_pointer        # the current VMCS; all ones for none
+    # The running guest's controls, as VM entry checked them
+    uint32_t pin, primary, secondary, exit_controls, entry_controls
+    uint32_t exception_bitmap, error_mask, error_match
+    uint64_t cr0_mask, cr4_mask, cr0_shadow, cr4_shadow
+    uint64_t io_bitmap_a, io_bitmap_b, msr_bitmap, virtual_apic, apic_access
+    uint64_t tsc_offset
+    uint64_t eptp
+    uint64_t timer_end           # TSC at which the preemption timer reaches 0
+    uint32_t timer_on
+    uint32_t host_nmi_blocked
+    uint32_t trap_flag           # monitor trap flag
+    uint32_t trap_pending        # an MTF VM exit is pending
+    uint32_t tpr_pending         # the virtual TPR was written: compare it with the threshold
+    uint32_t failed_check        # number of the row of virt/vmx/checks.py that the last VM entry broke; 0 none
+    # a requested exit: what EVENT_WORLD_EXIT carries beside Virtualization.exit_*
+    uint32_t exit_length, exit_information
+    uint64_t exit_linear, exit_guest_physical
+    uint32_t saved_end
+    # --- derived ---
+    uint8_t* vmcs                # host address of the current VMCS's region; NULL for none
+    uint64_t walk_linear         # linear address of the walk under way
+    uint32_t walk_linear_valid
