@@ -390,6 +390,22 @@ cdef class Processor:
         """Row of virt/svm/checks.py that the last VMRUN failed, counted from 0; None where it entered the guest."""
         return self.state.virt.failed_check - 1 if self.state.virt.failed_check else None
 
+    @property
+    def in_vmx_operation(self):
+        """Between VMXON and VMXOFF."""
+        return bool(self.state.vmx.on)
+
+    @property
+    def current_vmcs(self):
+        """Physical address of the current VMCS; None where there is none."""
+        cdef uint64_t pointer = self.state.vmx.vmcs_pointer
+        return None if not self.state.vmx.on or pointer == 0xFFFFFFFFFFFFFFFFULL else pointer
+
+    @property
+    def failed_vmx_check(self):
+        """Number of the row of virt/vmx/checks.py that the last VM entry broke; 0 where it broke none."""
+        return self.state.vmx.failed_check
+
     def exits(self) -> list:
         """The last exits from guest mode, oldest first: (code, information 1, information 2, guest RIP, CS base, CR3,
         instructions retired)."""

@@ -1,4 +1,4 @@
-"""VMCS offsets, the table of fields and VM entry's checks for the core, from x86emu/virt/vmx/fields.py and checks.py."""
+"""VMCS offsets, the table of fields and VM entry's checks for the core, from x86emu/virt/vmx."""
 
 from __future__ import annotations
 
@@ -36,9 +36,7 @@ def _table() -> str:
 
 def _c(expression: str) -> str:
     """Constants above 31 bits as unsigned ones."""
-    return re.sub(
-        r"\b0x[0-9A-Fa-f]+\b", lambda m: m[0] + "ULL" if int(m[0], 16) > 0x7FFFFFFF else m[0], expression
-    )
+    return re.sub(r"\b0x[0-9A-Fa-f]+\b", lambda m: m[0] + "ULL" if int(m[0], 16) > 0x7FFFFFFF else m[0], expression)
 
 
 def _stage(stage: str) -> list[str]:
@@ -72,7 +70,7 @@ def generate() -> dict[str, str]:
     lines = [*environment, "", 'include "vmx_check_functions.pxi"', ""]
     for stage in ("controls", "host", "guest"):
         lines += _stage(stage)
-    functions = '''
+    functions = """
 cdef inline bint _canonical(const CheckEnvironment* e, uint64_t value) noexcept nogil:
     cdef int64_t top = <int64_t>value >> (e.linear_bits - 1)
     return top == 0 or top == -1
@@ -97,7 +95,7 @@ cdef bint valid_pat(uint64_t value) noexcept nogil:
         if kind > 7 or kind == 2 or kind == 3:
             return False
     return True
-'''
+"""
     return {
         "vmcs_layout.pxi": _layout(),
         "vmcs_fields.pxi": _table(),

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 from x86emu.virt.svm.checks import CHECKS, describe
 from x86emu.virt.svm.exits import EXITS, exit_name
 from x86emu.virt.svm.vmcb import SIZE
+from x86emu.virt.vmx.checks import describe_failure
+from x86emu.virt.vmx.exit_reasons import explain_vmx_exit
+from x86emu.virt.vmx.fields import read_vmcs
 
 if TYPE_CHECKING:
     from x86emu._core import Processor
@@ -39,11 +42,15 @@ def explain(cpu: Processor, memory: PhysicalMemory, count: int = 8) -> str:
     lines = []
     if cpu.failed_check is not None:
         lines.append(describe(CHECKS[cpu.failed_check], memory.read(cpu.vmcb, SIZE)))
+    vmx = cpu.in_vmx_operation
+    if vmx and cpu.failed_vmx_check and cpu.current_vmcs is not None:
+        lines.append(describe_failure(cpu.failed_vmx_check, read_vmcs(memory.read, cpu.current_vmcs)))
     exits = cpu.exits()[-count:]
     if exits:
         lines.append(f"processor {cpu.index}: {cpu.exit_count} exits from guest mode; the last {len(exits)}:")
         for code, info1, info2, rip, _, _, instructions in exits:
-            lines.append(f"  {instructions:>14,}  {explain_exit(code, info1, info2, rip)}")
+            words = explain_vmx_exit(code, info1, info2, rip) if vmx else explain_exit(code, info1, info2, rip)
+            lines.append(f"  {instructions:>14,}  {words}")
     else:
         lines.append(f"processor {cpu.index}: no exits from guest mode")
     return "\n".join(lines)

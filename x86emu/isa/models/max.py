@@ -1,7 +1,7 @@
 """Everything that the core implements in one processor, of no real make: for tests and for trying things out.
 
 It calls itself AMD, as `default` does and for the same reasons.  Left out is what would contradict the rest: the bits
-that tell a restriction (zero_fcs_fds, fdp_excptn_only) and `hypervisor`.
+that tell a restriction (zero_fcs_fds, fdp_excptn_only), `hypervisor`, and VT-x, which AMD's processors do not have.
 """
 
 from x86emu.isa.features import IMPLEMENTED
@@ -16,7 +16,8 @@ MODEL = CpuModel(
     stepping=1,
     brand="x86emu virtual processor with everything",
     features=IMPLEMENTED
-    - {"zero_fcs_fds", "fdp_excptn_only", "hypervisor", "ss", "htt", "cmp_legacy", "pre386", "pre186"},
+    - {"zero_fcs_fds", "fdp_excptn_only", "hypervisor", "ss", "htt", "cmp_legacy", "pre386", "pre186"}
+    - {"vmx", "ept", "vpid", "unrestricted_guest"},
     max_basic=0x10,
     max_extended=0x80000021,
     physical_bits=48,

@@ -1,7 +1,7 @@
-"""VMX capability MSRs 480h to 491h (Intel SDM volume 3D, appendix A) of a processor model: what is modelled, and no more.
+"""VMX capability MSRs 480h to 491h (Intel SDM volume 3D, appendix A) of a processor model: what is modelled, no more.
 
-A first-generation processor (neither EPT nor VPID nor unrestricted guest) has no secondary controls, no virtual NMIs, no
-preemption timer, and does not load or save PAT and EFER.
+A first-generation processor (neither EPT nor VPID nor unrestricted guest) has no secondary controls, no virtual NMIs,
+no preemption timer, and does not load or save PAT and EFER.
 """
 
 from __future__ import annotations

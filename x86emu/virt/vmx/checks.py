@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """The checks of VM entry (Intel SDM volume 3C, chapter 27), each a row of data.
 
 A row's condition is true for a VMCS that *breaks* the rule.  It is an expression over field names of fields.py, the
@@ -251,9 +252,7 @@ def _parse() -> list[Check]:
         qualification = int(parts[-2]) if late else 0
         condition = " | ".join(parts[2 : -2 if late else -1])
         checks.append(
-            Check(
-                len(checks) + 1, identity, stage, clause, condition, spell_out(condition), qualification, words
-            )
+            Check(len(checks) + 1, identity, stage, clause, condition, spell_out(condition), qualification, words)
         )
 
     for stage, table in (("controls", _CONTROLS), ("host", _HOST), ("guest", _GUEST)):
@@ -320,3 +319,11 @@ def broken_checks(vmcs: Mapping[str, int], environment: Mapping[str, int]) -> li
     names["bad_limit"] = bad_limit
     names["valid_pat"] = valid_pat
     return [check for check in CHECKS if eval(check.expression, {"__builtins__": {}}, names)]  # noqa: S307
+
+
+def describe_failure(number: int, vmcs: Mapping[str, int]) -> str:
+    """Why a VM entry failed, in one sentence: the row's words, clause and id, and the fields that it looks at."""
+    check = CHECKS[number - 1]
+    how = {"controls": "VMfail 7", "host": "VMfail 8"}.get(check.stage, f"exit reason 33, {check.qualification}")
+    values = ", ".join(f"{name} = {vmcs[name]:#x}" for name in check.fields)
+    return f"VM entry failed ({how}): {check.words} (SDM 3C, {check.clause}; {check.identity}): {values}."

@@ -1,4 +1,4 @@
-"""Basic exit reasons (Intel SDM volume 3D, appendix C) and VM-instruction error numbers (volume 3C, 31.4), with words."""
+"""Basic exit reasons (Intel SDM volume 3D, appendix C), VM-instruction error numbers (volume 3C, 31.4), and words."""
 
 from __future__ import annotations
 
@@ -105,6 +105,31 @@ INSTRUCTION_ERRORS: dict[int, str] = {
     int(_line.split("|")[0]): _line.split("|")[1].strip() for _line in _ERRORS.strip().splitlines()
 }
 """VM-instruction error number: words."""
+
+
+_EPT_BITS = {
+    0: "read", 1: "write", 2: "fetch", 3: "readable", 4: "writable", 5: "executable", 7: "linear address valid",
+    8: "final address",
+}  # fmt: skip
+_CR_ACCESS = ("MOV to CR", "MOV from CR", "CLTS", "LMSW")
+
+
+def explain_vmx_exit(reason: int, qualification: int, information: int, rip: int) -> str:
+    """One exit as a line: its name, what happened, where, and the qualification in words where it has some."""
+    name, words = EXIT_REASONS.get(reason & 0xFFFF, (f"exit reason {reason & 0xFFFF}", "not a known exit reason"))
+    line = f"{name} at rip {rip:#x}: {words}"
+    basic = reason & 0xFFFF
+    if basic == 0:
+        return f"{line}; vector {information & 0xFF}, qualification {qualification:#x}"
+    if basic == 28:
+        access = _CR_ACCESS[qualification >> 4 & 3]
+        return f"{line}; {access}{qualification & 15 if access.startswith('MOV') else ''}"
+    if basic == 30:
+        instruction = ("IN" if qualification & 8 else "OUT") + ("S" if qualification & 16 else "")
+        return f"{line}; {instruction} port {qualification >> 16 & 0xFFFF:#x}, {(qualification & 7) + 1} bytes"
+    if basic == 48:
+        return f"{line}; {', '.join(text for bit, text in _EPT_BITS.items() if qualification >> bit & 1)}"
+    return f"{line}; qualification {qualification:#x}" if qualification else line
 
 
 def describe_exit(reason: int) -> str:

@@ -200,9 +200,7 @@ BY_ENCODING: dict[int, Field] = {field.encoding: field for field in FIELDS.value
 def read_vmcs(read: Callable[[int, int], bytes], address: int) -> dict[str, int]:
     """All fields of the VMCS at a guest-physical address; read(address, length) gives memory's bytes."""
     region = read(address, 4096)
-    return {
-        field.name: int.from_bytes(region[field.offset : field.offset + 8], "little") for field in FIELDS.values()
-    }
+    return {field.name: int.from_bytes(region[field.offset : field.offset + 8], "little") for field in FIELDS.values()}
 
 
 def print_vmcs(values: dict[str, int]) -> str:
