@@ -650,7 +650,11 @@ cdef class Engine:
                 return True
             if cpu.signals.wires.nmi and not cpu.state.nmi_blocked and cpu.state.activity != ACTIVITY_WAIT_FOR_SIPI:
                 return True
-            if cpu.signals.wires.init or cpu.signals.wires.reset or cpu.signals.wires.sipi or cpu.signals.wires.smi:
+            if cpu.signals.wires.init and cpu.state.vmx.on and cpu.state.virt.guest_mode == GUEST_NONE:
+                pass             # held off in VMX root operation
+            elif cpu.signals.wires.init:
+                return True
+            if cpu.signals.wires.reset or cpu.signals.wires.sipi or cpu.signals.wires.smi:
                 return True
         return False
 

@@ -1,7 +1,8 @@
 """A host in 64-bit mode that runs one VMX guest in 64-bit mode, for tests of single entries and exits.
 
 The guest has the host's page tables and segments; with EPT its guest-physical memory is the host's first 4 MiB, mapped
-by 4-KiB pages so that a test can change one.  Fields are written to the VMCS in memory (virt/vmx/fields.py tells where).
+by 4-KiB pages so that a test can change one.  Fields are written to the VMCS in memory, as virt/vmx/fields.py lays it
+out.
 """
 
 from __future__ import annotations
@@ -45,9 +46,10 @@ class VmxGuest:
         self.pointer("vmclear", VMCS)
         self.pointer("vmptrld", VMCS)
         capabilities = capability_msrs(self.features)
+        true = 12 if capabilities[0] >> 55 & 1 else 0  # CR3 accesses need not exit
         cpu = self.cpu
         self.set(
-            pin_controls=capabilities[1] & 0xFFFFFFFF, primary_controls=capabilities[2] & 0xFFFFFFFF & ~0x18000,
+            pin_controls=capabilities[1] & 0xFFFFFFFF, primary_controls=(capabilities[2 + true] & 0xFFFFFFFF),
             exit_controls=(capabilities[3] & 0xFFFFFFFF) | 1 << EXIT["host_address_space_size"],
             entry_controls=(capabilities[4] & 0xFFFFFFFF) | 1 << ENTRY["ia32e_mode_guest"],
             vmcs_link_pointer=0xFFFFFFFFFFFFFFFF, guest_rip=GUEST, guest_rsp=0xE000, guest_rflags=2, guest_dr7=0x400,
@@ -109,6 +111,8 @@ class VmxGuest:
         """Launches the guest's code, with VMCALL behind it; the exit reason, None where the entry was a VMfail."""
         self.memory.write(GUEST, bytes.fromhex(guest) + b"\x0f\x01\xc1")
         self.memory.write(VMCS + LAUNCH_STATE, bytes(4))
+        if GUEST < self.get("guest_rip") < GUEST + 0x100:  # where the last exit was
+            self.set(guest_rip=GUEST)
         return self.enter(LAUNCH, limit, **registers)
 
     def enter(self, instruction: str, limit: int = 100000, **registers: int) -> int | None:

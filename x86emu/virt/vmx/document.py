@@ -9,8 +9,8 @@ _HEAD = """# The checks of VM entry
 Generated from `x86emu/virt/vmx/checks.py` by `python -m x86emu.virt.vmx.document`. A VMCS that meets a row's condition
 fails VM entry: a row about controls with VM-instruction error 7, about host state with 8, about guest state with exit
 reason 33 and the exit qualification shown. The rows are tried in this order, and `machine.explain()` names the first
-that was met. Clauses are those of the Intel SDM, volume 3C, with VM entries in chapter 27. Conditions name fields of the
-VMCS (`x86emu/virt/vmx/fields.py`), controls by their names, and facts of the processor. A row is exercised by
+that was met. Clauses are those of the Intel SDM, volume 3C, with VM entries in chapter 27. Conditions name fields of
+the VMCS (`x86emu/virt/vmx/fields.py`), controls by their names, and facts of the processor. A row is exercised by
 `tests/virt/test_vmx_checks.py::test_check[row]` where that has a case for it, and all of them are compared between the
 core and Python on random VMCS contents by `test_random_control_blocks_agree_with_the_rows`.
 
