@@ -8,7 +8,7 @@ import re
 import pytest
 
 from tests.virt.vmx_guest import BITMAPS, VMCS, VmxGuest
-from x86emu.virt.vmx.capabilities import capability_msrs
+from x86emu.isa.vmx_capabilities import capability_msrs
 from x86emu.virt.vmx.checks import CHECKS, broken_checks
 from x86emu.virt.vmx.fields import FIELDS
 

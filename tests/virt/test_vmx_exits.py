@@ -7,7 +7,7 @@ import struct
 import pytest
 
 from tests.virt.vmx_guest import BITMAPS, GUEST, GUEST_DATA, HOST_RIP, LIST, RESUME, VmxGuest
-from x86emu.virt.vmx.capabilities import ENTRY, EXIT, PIN, PRIMARY, SECONDARY
+from x86emu.isa.vmx_capabilities import ENTRY, EXIT, PIN, PRIMARY, SECONDARY
 
 CASES = [
     # guest code, control table, control, registers, reason, qualification, length

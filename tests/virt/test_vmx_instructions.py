@@ -8,7 +8,7 @@ import pytest
 
 from tests.core.bare_machine import BareMachine, Fault
 from tests.virt.vmx_guest import CF, LAUNCH, OTHER, POINTER, RESUME, VMCS, VMXON, ZF, VmxGuest
-from x86emu.virt.vmx.capabilities import capability_msrs
+from x86emu.isa.vmx_capabilities import capability_msrs
 from x86emu.virt.vmx.fields import FIELDS
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 
 from tests.core.bare_machine import CODE, BareMachine
-from x86emu.virt.vmx.capabilities import ENTRY, EXIT, PIN, PRIMARY, SECONDARY, capability_msrs
+from x86emu.isa.vmx_capabilities import ENTRY, EXIT, PIN, PRIMARY, SECONDARY, capability_msrs
 from x86emu.virt.vmx.fields import FIELDS, LAUNCH_STATE, REVISION, read_vmcs
 
 VMCS, VMXON, OTHER, POINTER, TABLES, GUEST, HOST_RIP = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from x86emu.virt.vmx import capabilities
+from x86emu.isa import vmx_capabilities as capabilities
 from x86emu.virt.vmx.checks import CHECKS, ENVIRONMENT
 from x86emu.virt.vmx.fields import FIELDS, REVISION
 

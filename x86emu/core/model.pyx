@@ -12,7 +12,7 @@ from x86emu.core.features cimport *
 from x86emu.core.engine cimport virtual_now
 from x86emu.core.msr cimport power_on_msrs
 
-from x86emu.virt.vmx.capabilities import capability_msrs
+from x86emu.isa.vmx_capabilities import capability_msrs
 
 cdef enum:
     MISC_LIMIT_CPUID = 0x400000

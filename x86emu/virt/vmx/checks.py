@@ -3,7 +3,7 @@
 
 A row's condition is true for a VMCS that *breaks* the rule.  It is an expression over field names of fields.py, the
 names in ENVIRONMENT (facts of the processor) and a few functions; controls are written PIN.name, PRI.name, SEC.name,
-EXIT.name, ENTRY.name with the names of capabilities.py, SEC being 0 while the secondary controls are not activated.  The
+EXIT.name, ENTRY.name with the names of isa/vmx_capabilities.py, SEC being 0 while the secondary controls are not activated.  The
 core's predicates are generated from the rows (_gen/forms_vmx.py); broken_checks() evaluates them from Python.
 
 Columns: id | clause | condition | words
@@ -15,7 +15,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from x86emu.virt.vmx.capabilities import ENTRY, EXIT, PIN, PRIMARY, SECONDARY
+from x86emu.isa.vmx_capabilities import ENTRY, EXIT, PIN, PRIMARY, SECONDARY
 from x86emu.virt.vmx.fields import FIELDS
 
 _CONTROLS = """

@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-REVISION = 0x31
-"""VMCS revision identifier of this layout."""
+from x86emu.isa.vmx_capabilities import REVISION as REVISION
+
 FIRST_OFFSET = 0x40
 ABORT_INDICATOR, LAUNCH_STATE = 4, 8
 

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Set
 
-from x86emu.virt.vmx.fields import FIELDS, REVISION
+REVISION = 0x31
+"""VMCS revision identifier: of the layout in virt/vmx/fields.py."""
+HIGHEST_INDEX = 0x19
+"""Largest index of a VMCS field encoding, as IA32_VMX_VMCS_ENUM tells it."""
 
 # Bits by name; the manual's tables 25-5 to 25-15
 PIN = {"external_interrupt_exiting": 0, "nmi_exiting": 3, "virtual_nmis": 5, "preemption_timer": 6}
@@ -84,7 +87,6 @@ def capability_msrs(features: Set[str]) -> list[int]:
         | 0 << 25  # 512 MSRs in each list
     )
     cr4_fixed0 = 0x2000
-    highest = max(field.encoding >> 1 & 0x1FF for field in FIELDS.values())
     ept_vpid = 0
     if "ept" in features:
         ept_vpid |= 1 | 1 << 6 | 1 << 8 | 1 << 14 | 1 << 16 | 1 << 20 | 1 << 25 | 1 << 26
@@ -105,7 +107,7 @@ def capability_msrs(features: Set[str]) -> list[int]:
         0xFFFFFFFF,
         cr4_fixed0,
         0,  # CR4_FIXED1: the bits that the model has; the core fills it in
-        highest << 1,
+        HIGHEST_INDEX << 1,
         secondary << 32,
         ept_vpid,
     ]
