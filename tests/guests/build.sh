@@ -96,7 +96,7 @@ build_linux64() {
     python3 "$GK_DIR/tools/extract_vmlinux.py" "$kernel" "$OUT/linux64.vmlinux"
     base_initramfs amd64 "$GK_TMP/disk64" linux64-disk
     # shellcheck disable=SC2086
-    add_modules "$GK_KROOT" "$GK_TMP/disk64" $DISK_MODULES
+    add_modules "$GK_KROOT" "$GK_TMP/disk64" $DISK_MODULES virtio_pci virtio_blk virtio_rng virtio_net virtio_console
     make_cpio "$GK_TMP/disk64" "$initrd"
     say "disk with GRUB and ext4"
     d=$GK_TMP/ext4
