@@ -12,6 +12,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
 from x86emu.core.state cimport *
 from x86emu.core.physical cimport backing_of
 from x86emu.core.trace cimport invalidate_code
+from x86emu.core.interrupts cimport data_breakpoints
 from x86emu.core.second_level cimport translate_guest_physical, second_level_new_generation
 from x86emu.core.vmx_exit cimport vmx_apic_access
 
@@ -326,23 +327,6 @@ cdef inline bint is_canonical(Cpu* c, uint64_t address) noexcept nogil:
 cdef bint canonical(Cpu* c, uint64_t address) noexcept nogil:
     return is_canonical(c, address)
 
-cdef bint data_breakpoint(Cpu* c, uint64_t linear, uint32_t size, int access) noexcept nogil:
-    """Collects the DR6 bits of data breakpoints that [linear, +size) hits (SDM 3B 18.2.4): a trap after the instruction."""
-    cdef int n, length
-    cdef uint64_t kind, start
-    for n in range(4):
-        if not (c.dr[7] >> (n * 2)) & 3:
-            continue
-        kind = (c.dr[7] >> (16 + n * 4)) & 3
-        if kind == 0 or kind == 2 or (kind == 1 and access != WRITE):
-            continue
-        length = <int>((c.dr[7] >> (18 + n * 4)) & 3)
-        length = 8 if length == 2 else length + 1
-        start = c.dr[n] & ~<uint64_t>(length - 1)
-        if linear < start + length and linear + size > start:
-            c.pending_debug |= <uint64_t>1 << n
-    return True
-
 cdef inline bint watched(Cpu* c, uint64_t linear) noexcept nogil:
     cdef int n
     if not c.dr[7] & 0xFF:
@@ -462,7 +446,7 @@ cdef bint load_who(Cpu* c, Insn* i, uint64_t ea, uint32_t size, uint64_t* value,
         low = load_bytes_at(c, i, physical, first)
         value[0] = low | (load_bytes_at(c, i, second, size - first) << (first * 8))
     if c.dr[7] & 0xFF:
-        data_breakpoint(c, ea, size, READ)
+        c.pending_debug |= data_breakpoints(c, ea, size, False)
     return True
 
 cdef uint64_t load_bytes_at(Cpu* c, Insn* i, uint64_t physical, uint32_t n) noexcept nogil:
@@ -521,7 +505,7 @@ cdef bint store_who(Cpu* c, Insn* i, uint64_t ea, uint32_t size, uint64_t value,
         store_bytes_at(c, i, physical, first, value)
         store_bytes_at(c, i, second, size - first, value >> (first * 8))
     if c.dr[7] & 0xFF:
-        data_breakpoint(c, ea, size, WRITE)
+        c.pending_debug |= data_breakpoints(c, ea, size, True)
     return True
 
 
@@ -608,7 +592,7 @@ cdef bint slow_bytes(Cpu* c, Insn* i, uint64_t ea, uint8_t* buffer, uint32_t n, 
             memcpy(buffer + done, c.shared.memory.backing + offset, lengths[k])
         done += lengths[k]
     if c.dr[7] & 0xFF:
-        data_breakpoint(c, ea, n, WRITE if write else READ)
+        c.pending_debug |= data_breakpoints(c, ea, n, write)
     return True
 
 cdef uint8_t* host_pointer(Cpu* c, uint64_t ea, uint32_t n, bint write) noexcept nogil:
