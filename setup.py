@@ -50,6 +50,7 @@ setup(
     ext_modules=cythonize(
         extensions(),
         nthreads=JOBS if JOBS > 1 else 0,
+        cache=os.environ.get("X86EMU_CYTHON_CACHE") or False,  # a directory shared between checkouts
         include_path=["x86emu/_generated", "x86emu/core"],
         compiler_directives={
             "language_level": 3,
