@@ -34,7 +34,8 @@ RULES = {
     ),  # fmt: skip
     "conform": ("", "_core", "bus", "core", "errors", "firmware", "isa", "machine"),
     "image_command": ("errors", "storage"),
-    "cli": ("", "conform", "errors", "firmware", "image_command", "isa", "machine", "serial_backends", "storage"),
+    "boot_command": ("errors", "firmware", "machine", "serial_backends"),
+    "cli": ("", "boot_command", "conform", "errors", "image_command"),
     "__main__": ("cli",),
     "": (),
 }

@@ -16,9 +16,10 @@ from tests.boot.kit import PATIENCE, ROOT, firmware, guest
 
 PROGRAM = """\
 import json, sys
-from x86emu.cli import build_parser, _machine
+from x86emu.boot_command import build_machine
+from x86emu.cli import build_parser
 options = build_parser().parse_args(["boot", *sys.argv[1:]])
-machine = _machine(options)
+machine = build_machine(options)
 result = machine.run(options.max_instructions, timeout={patience})
 print(json.dumps([result.reason.name, machine.instructions, machine.clock.now(), machine.state_hash(),
                   machine.serial.text[-200:]]))

@@ -29,7 +29,6 @@ from x86emu.bus.spaces import MmioSpace, PortSpace
 from x86emu.core.memory import PhysicalMemory
 from x86emu.devices.ata_disk import AtaDisk
 from x86emu.devices.ata_drive import AtaDrive
-from x86emu.devices.atapi_cdrom import AtapiCdrom
 from x86emu.devices.coprocessor_error import CoprocessorError
 from x86emu.devices.debugcon import DebugConsole
 from x86emu.devices.fw_cfg import FwCfg
@@ -44,7 +43,6 @@ from x86emu.devices.ioapic import IoApic
 from x86emu.devices.isa_debug_exit import IsaDebugExit
 from x86emu.devices.lapic import ApicBus, LocalApic
 from x86emu.devices.mc146818 import Mc146818
-from x86emu.devices.nvme import Nvme
 from x86emu.devices.parallel import ParallelPort
 from x86emu.devices.pic_controller import Pic8259Controller
 from x86emu.devices.piix3 import Piix3
@@ -53,24 +51,22 @@ from x86emu.devices.piix_ide import PiixIde
 from x86emu.devices.port92 import Port92
 from x86emu.devices.uart16550 import Uart16550
 from x86emu.devices.vga import Vga
-from x86emu.devices.virtio_blk import VirtioBlk
 from x86emu.devices.virtio_console import VirtioConsole
-from x86emu.devices.virtio_device import VirtioDevice
-from x86emu.devices.virtio_pci import VirtioPci
 from x86emu.devices.virtio_rng import VirtioRng
 from x86emu.errors import UserInputError
 from x86emu.firmware import bios as bios_images
 from x86emu.firmware.kernel import plan_kernel
-from x86emu.machine import acpi, firmware_files
+from x86emu.machine import acpi, disks, firmware_files
 from x86emu.machine import run as running
 from x86emu.machine.address_map import AddressMap
 from x86emu.machine.config import DEFAULT_CPU, MachineConfig, parse_memory
 from x86emu.machine.consoles import Console, Screen, SerialConsole
 from x86emu.machine.disk_option import DiskOption, parse_disk
+from x86emu.machine.host_services import HostService
 from x86emu.machine.interrupts import A20Gate, InterruptLines
-from x86emu.machine.media import open_cdrom, open_disk
 from x86emu.machine.memory_map import DiskGeometry, MemoryLayout, cmos_contents
-from x86emu.machine.run import POLL_NANOSECONDS, RunResult, StopReason
+from x86emu.machine.pci_slots import PciSlots
+from x86emu.machine.run import POLL_NANOSECONDS, SOON_NANOSECONDS, RunResult, StopReason
 from x86emu.virt.explain import explain
 
 if TYPE_CHECKING:
@@ -78,7 +74,6 @@ if TYPE_CHECKING:
     from x86emu.storage import Image
 
 IO_APIC_ID = 0
-FIRST_FREE_SLOT = 3
 PCI_CONFIG_PORT = 0xCF8
 ACTIVITY_HALT, ACTIVITY_SHUTDOWN, ACTIVITY_WAIT_FOR_SIPI = 1, 2, 3
 RFLAGS_IF = 0x200
@@ -127,13 +122,13 @@ class Machine:
         config: MachineConfig | None = None,
     ) -> None:
         if config is None:
-            disks = [disk] if isinstance(disk, str | Path) else list(disk)
+            given = [disk] if isinstance(disk, str | Path) else list(disk)
             config = MachineConfig(
                 bios=Path(bios) if bios is not None else bios_images.default_bios(),
                 memory=parse_memory(memory),
                 cpus=cpus,
                 cpu=cpu,
-                disks=tuple(parse_disk(entry) if isinstance(entry, str) else entry for entry in disks),
+                disks=tuple(parse_disk(entry) if isinstance(entry, str) else entry for entry in given),
                 cdrom=Path(cdrom) if cdrom is not None else None,
                 kernel=Path(kernel) if kernel is not None else None,
                 initrd=Path(initrd) if initrd is not None else None,
@@ -153,8 +148,11 @@ class Machine:
         self.exit_status = 0
         self.reset_requested = False
         self.poll_due = False
+        self.paused = False
+        self.services: list[HostService] = []
         self.seconds = self.cpu_seconds = 0.0
         self._poll_event: Event | None = None
+        self._poll_deadline = 0
         try:
             self._build()
         except BaseException:
@@ -183,7 +181,7 @@ class Machine:
                 modules=config.modules,
                 memory_below_4g=self.layout.below_4g,
             )
-        drives = self._open_drives()
+        drives = disks.open_drives(self)
         geometries = [
             DiskGeometry(*drive.geometry) if isinstance(drive, AtaDisk) else None for drive in (drives[0], drives[1])
         ]
@@ -224,55 +222,7 @@ class Machine:
         self.devices[name] = device
         return device
 
-    def _open_drives(self) -> list[AtaDrive | None]:
-        """Disks go to the first free places, the CD-ROM to the secondary master."""
-        config = self.config
-        drives: list[AtaDrive | None] = [None] * 4
-        if config.cdrom is not None:
-            drives[2] = AtapiCdrom(open_cdrom(config.cdrom))
-        free = [place for place in range(4) if drives[place] is None]
-        disks = [option for option in map(DiskOption.of, config.disks) if option.interface == "ide"]
-        for number, (place, disk) in enumerate(zip(free, disks, strict=False)):
-            image = self._open_disk(disk)
-            drives[place] = AtaDisk(image, name=f"ATA disk {number}", serial=f"X86EMU{number:04}")
-        return drives
-
-    def _open_disk(self, disk: DiskOption) -> Image:
-        image = open_disk(
-            disk.path, format=disk.format, snapshot=disk.snapshot or self.config.snapshot, read_only=disk.read_only
-        )
-        self.images.append(image)
-        return image
-
-    def _wire_virtio(self) -> None:
-        """PCI devices from 3 on: virtio disks, NVMe disks, each in the order of the command line, then the others."""
-        self._free_slot = FIRST_FREE_SLOT
-        disks = [option for option in map(DiskOption.of, self.config.disks) if option.interface == "virtio"]
-        for number, disk in enumerate(disks):
-            image = self._open_disk(disk)
-            self._add_virtio(VirtioBlk(image, name=f"virtio disk {number}", serial=f"X86EMUV{number:04}"))
-        nvme = [option for option in map(DiskOption.of, self.config.disks) if option.interface == "nvme"]
-        for number, disk in enumerate(nvme):
-            image = self._open_disk(disk)
-            drive = Nvme(image, self.dma, self._in_ram, name=f"nvme disk {number}", serial=f"X86EMUN{number}")
-            self.pci.add(drive, self._free_slot)
-            self._free_slot += 1
-        if self.config.virtio_rng:
-            self._add_virtio(VirtioRng())
-        if self.config.virtio_console:
-            self.virtio_console = Console()
-            device = VirtioConsole(self.virtio_console.receive_output)
-            function = self._add_virtio(device)
-            device.kick = lambda: function.notify(0)
-            self.virtio_console_device = device
-
-    def _add_virtio(self, model: VirtioDevice) -> VirtioPci:
-        function = VirtioPci(model, self.dma, self._in_ram)
-        self.pci.add(function, self._free_slot)
-        self._free_slot += 1
-        return function
-
-    def _in_ram(self, address: int, length: int) -> bool:
+    def in_ram(self, address: int, length: int) -> bool:
         """Whether a range is RAM as a bus master sees it."""
         end = address + length
         above = 4 << 30
@@ -283,6 +233,9 @@ class Machine:
 
         UserInputError names an image that the host could not write.
         """
+        services, self.services = self.services, []
+        for service in services:
+            service.close()
         images, self.images = self.images, []
         failed: list[str] = []
         for image in images:
@@ -399,6 +352,7 @@ class Machine:
         return IrqLine(self.bridge.isa, number, name)
 
     def _wire_pci(self, drives: list[AtaDrive | None]) -> None:
+        config = self.config
         self.pci = self._add(
             PciBus(
                 self.ports,
@@ -425,7 +379,16 @@ class Machine:
         )  # fmt: skip
         self.pci.add(self.vga, 2)
         self.screen = Screen(self.vga)
-        self._wire_virtio()
+        self.slots = PciSlots(self)
+        disks.wire(self, self.slots)
+        if config.virtio_rng:
+            self.slots.add_virtio(VirtioRng())
+        if config.virtio_console:
+            self.virtio_console = Console()
+            device = VirtioConsole(self.virtio_console.receive_output)
+            function = self.slots.add_virtio(device)
+            device.kick = lambda: function.notify(0)
+            self.virtio_console_device = device
 
     def _wire_fw_cfg(self, offered: firmware_files.Offered) -> None:
         self.fw_cfg = self._add(FwCfg(self.dma))
@@ -498,7 +461,24 @@ class Machine:
 
     def schedule_poll(self) -> None:
         """Has the run loop look at the host after the next stretch of virtual time."""
-        self._poll_event = self.clock.schedule(self.clock.now() + POLL_NANOSECONDS, self._poll)
+        self._poll_deadline = self.clock.now() + POLL_NANOSECONDS
+        self._poll_event = self.clock.schedule(self._poll_deadline, self._poll)
+
+    def poll_soon(self) -> None:
+        """Has the run loop look at the host within `SOON_NANOSECONDS`: a service has handed something to the host."""
+        soon = self.clock.now() + SOON_NANOSECONDS
+        if self._poll_event is not None and soon < self._poll_deadline:
+            self.clock.cancel(self._poll_event)
+            self._poll_event, self._poll_deadline = self.clock.schedule(soon, self._poll), soon
+
+    def pause(self) -> None:
+        """No further instruction runs until `resume`; the host's side (monitor, display) goes on."""
+        self.paused = True
+        self.poll_soon()
+
+    def resume(self) -> None:
+        """Ends a `pause`."""
+        self.paused = False
 
     def _poll(self) -> None:
         self.poll_due = True

@@ -7,19 +7,21 @@ input is the same however often they happen.
 
 from __future__ import annotations
 
-import select
 import time
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
 from x86emu.machine.consoles import TextWatch
+from x86emu.machine.host_services import wait_for_host
 
 if TYPE_CHECKING:
     from x86emu.machine.pc import Machine
 
 POLL_NANOSECONDS = 10_000_000
+SOON_NANOSECONDS = 100_000  # a service that has given the host something to do is asked again after that
 LAG_FORGIVEN_SECONDS = 0.1  # --clock host does not catch up with more than this
+PAUSE_SECONDS = 0.05  # between two looks at the host while the machine is paused
 IDLE_SHARE = 20  # a poll interval with less than a twentieth of its instructions is an idle one
 
 
@@ -74,12 +76,30 @@ class Pace:
 
 
 def wait_for_input(machine: Machine, seconds: float) -> None:
-    """Sleeps, but not longer than until input comes at the serial port's back end."""
-    descriptor = getattr(machine.serial.backend, "input_fd", None)
-    if descriptor is None or getattr(machine.serial.backend, "at_end", False):
-        time.sleep(seconds)
-    else:
-        select.select([descriptor], [], [], seconds)
+    """Sleeps, but not longer than until the host has something for the machine."""
+    descriptors = [descriptor for service in machine.services for descriptor in service.descriptors()]
+    backend = machine.serial.backend
+    if backend is not None and not getattr(backend, "at_end", False):
+        descriptors.append(getattr(backend, "input_fd", -1))
+    wait_for_host(descriptors, seconds)
+
+
+def look_at_host(machine: Machine) -> None:
+    """Takes in what the serial port's back end and the services have."""
+    if machine.serial.poll():
+        machine.stop(StopReason.QUIT)
+    for service in machine.services:
+        if service.poll():
+            machine.stop(StopReason.QUIT)
+
+
+def stay_paused(machine: Machine, ends: float | None) -> None:
+    """Lets no instruction run while the machine is paused; the host's side goes on."""
+    while machine.paused and machine.stop_reason is None:
+        wait_for_input(machine, PAUSE_SECONDS)
+        look_at_host(machine)
+        if ends is not None and time.monotonic() >= ends:
+            machine.stop(StopReason.TIME_OUT)
 
 
 def run(
@@ -131,9 +151,11 @@ def run(
                 continue
             machine.poll_due = False
             machine.schedule_poll()
-            if machine.serial.poll():
-                machine.stop(StopReason.QUIT)
-            elif watch is not None:
+            look_at_host(machine)
+            if machine.paused:
+                stay_paused(machine, None if timeout is None else started + timeout)
+                pace = Pace(machine.clock.now()) if host_clock else None
+            if watch is not None:
                 watch.look_at(machine.screen.text.encode())
             if machine.halted_for_good():
                 machine.stop(StopReason.HALTED)
@@ -144,9 +166,11 @@ def run(
                 lead = pace.lead(now)
                 if lead:
                     wait_for_input(machine, lead)
-            elif interactive and (instructions - last_poll_instructions) * IDLE_SHARE < now - last_poll_time:
-                # An idle guest at a prompt: virtual time may wait for the person, who would else pay with a busy host.
-                wait_for_input(machine, POLL_NANOSECONDS / 1e9)
+            elif (interactive or any(service.waiting for service in machine.services)) and (
+                instructions - last_poll_instructions
+            ) * IDLE_SHARE < now - last_poll_time:
+                # An idle guest at a prompt or with a request under way: virtual time may wait for the host.
+                wait_for_input(machine, (now - last_poll_time) / 1e9)
             last_poll_instructions, last_poll_time = instructions, now
     except KeyboardInterrupt:
         machine.stop(StopReason.QUIT)

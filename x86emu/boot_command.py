@@ -1,0 +1,273 @@
+"""`x86emu boot`: its options, the machine they ask for, and the run (docs/boot.md has options and exit codes).
+
+Everything heavy is imported when it is needed, so that `x86emu --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any
+
+from x86emu.errors import UserInputError
+
+if TYPE_CHECKING:
+    from x86emu.machine import Machine, RunResult
+    from x86emu.serial_backends import SerialBackend
+
+
+class ExitCode(IntEnum):
+    """What a run ends with.  A guest that ends it by --debug-exit gives 2 * value + 1 instead, as QEMU does."""
+
+    OK = 0  # the guest powered off; with --expect: the text was seen
+    EMULATION_ERROR = 1  # the guest met something that is not modelled, or a fault of this program
+    UNUSABLE_INPUT = 2
+    EXPECTATION_NOT_MET = 3  # the guest powered off before --expect saw its text
+    TIME_OUT = 4
+    TRIPLE_FAULT = 5
+    INSTRUCTION_LIMIT = 6
+    GUEST_RESET = 7  # with --no-reboot
+    QUIT = 8  # Ctrl-A x, or interrupted
+    HALTED = 9  # every processor halted with interrupts off
+
+
+BOOT_EPILOGUE = """\
+exit codes:
+  0  the guest powered off; with --expect: its text was seen
+  1  the guest met something that is not modelled
+  2  unusable input: a file, an option or a value
+  3  the guest powered off and --expect did not see its text
+  4  --timeout is over
+  5  triple fault
+  6  --max-instructions are done
+  7  the guest reset the machine, with --no-reboot
+  8  quit by Ctrl-A x or interrupted
+  9  every processor halted with interrupts off
+  2*v+1  the guest wrote v to the port of --debug-exit
+
+At a terminal, Ctrl-A x quits and Ctrl-A h lists the other keys.
+"""
+
+
+def _integer(text: str) -> int:
+    try:
+        return int(text.replace("_", ""), 0)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number; 1000000 or 0xf4 would do") from None
+
+
+def _count(text: str) -> int:
+    value = _integer(text)
+    if value <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not above 0")
+    return value
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds; 60 or 2.5 would do") from None
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not above 0 seconds")
+    return value
+
+
+def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
+    boot = commands.add_parser(
+        "boot",
+        help="run a machine from its firmware on",
+        description="Runs a PC (i440FX, PIIX3) from its firmware's first instruction on.",
+        epilog=BOOT_EPILOGUE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parts = boot.add_argument_group("the machine")
+    parts.add_argument("--bios", metavar="FILE", help="firmware image (default: Debian's SeaBIOS)")
+    parts.add_argument("--memory", "-m", metavar="SIZE", default="256M", help="RAM: 512M, 1G, MiB (default 256M)")
+    parts.add_argument("--smp", metavar="N", type=_count, default=1, help="number of processors (default 1)")
+    parts.add_argument("--cpu", metavar="MODEL[,+F][,-F]", help="processor model and features; 'help' lists them")
+    parts.add_argument("--disk", metavar="FILE[,...]", action="append", default=[],
+                       help="disk image(s); ,if=ide|virtio|nvme ,format=raw|qcow2 ,snapshot ,readonly")  # fmt: skip
+    parts.add_argument("--cdrom", metavar="FILE", help="ISO image")
+    parts.add_argument("--snapshot", action="store_true", help="leave disk images unchanged")
+    parts.add_argument("--rng", action="store_true", help="a virtio entropy device (the same bytes in every run)")
+    parts.add_argument("--boot", metavar="ORDER", default="cd", help="letters of a, c disk, d CD-ROM, n (default cd)")
+    parts.add_argument("--option-rom", metavar="FILE", action="append", default=[], help="further option ROM")
+    parts.add_argument("--vga-rom", metavar="FILE", help="VGA BIOS (default: Debian's SeaVGABIOS)")
+    parts.add_argument("--debug-exit", metavar="PORT", nargs="?", const=0xF4, type=_integer,
+                       help="port by which the guest ends the run (default f4h when given)")  # fmt: skip
+    kernel = boot.add_argument_group("a kernel, loaded by the boot ROM through the same firmware")
+    kernel.add_argument("--kernel", metavar="FILE", help="bzImage, multiboot ELF or PVH ELF")
+    kernel.add_argument("--initrd", metavar="FILE", help="initial RAM disk (first module of a multiboot kernel)")
+    kernel.add_argument("--append", metavar="TEXT", default="", help="command line of the kernel")
+    kernel.add_argument("--module", metavar="'FILE ARGS'", action="append", default=[], help="multiboot or PVH module")
+    host = boot.add_argument_group("the host's side")
+    host.add_argument("--serial", metavar="WHERE", default="stdio",
+                      help="stdio, none, pty, file:NAME or tcp:HOST:PORT (default stdio)")  # fmt: skip
+    host.add_argument("--display", metavar="KIND", default="none", choices=["none", "text"],
+                      help="none, or text: print the VGA text screen when the run ends")  # fmt: skip
+    host.add_argument("--clock", choices=["virtual", "host"], default="virtual",
+                      help="virtual: as fast as it goes (default); host: no faster than the wall clock")  # fmt: skip
+    host.add_argument("--debugcon", metavar="FILE", help="what firmware writes to port 402h; '-' is standard error")
+    host.add_argument("--stats", metavar="FILE", help="write counters as JSON; '-' is standard error")
+    host.add_argument("--trace", metavar="FILE", help="write every instruction executed; '-' is standard error")
+    end = boot.add_argument_group("when to end")
+    end.add_argument("--expect", metavar="TEXT", help="end, with 0, as soon as a console shows TEXT")
+    end.add_argument("--timeout", metavar="SECONDS", type=_seconds, help="end after that much host time")
+    end.add_argument("--max-instructions", metavar="N", type=_count, help="end after N instructions of all processors")
+    end.add_argument("--no-reboot", action="store_true", help="end when the guest resets the machine")
+    end.add_argument("--quiet", "-q", action="store_true", help="do not say on standard error how the run ended")
+
+
+def build_machine(options: argparse.Namespace) -> Machine:
+    from pathlib import Path
+
+    from x86emu.firmware.bios import default_bios
+    from x86emu.machine import Machine, MachineConfig
+    from x86emu.machine.config import DEFAULT_CPU, parse_memory
+    from x86emu.machine.disk_option import parse_disk
+
+    def path(text: str | None) -> Path | None:
+        return Path(text) if text is not None else None
+
+    return Machine(
+        config=MachineConfig(
+            bios=path(options.bios) or default_bios(),
+            memory=parse_memory(options.memory),
+            cpus=options.smp,
+            cpu=options.cpu or DEFAULT_CPU,
+            disks=tuple(parse_disk(text) for text in options.disk),
+            cdrom=path(options.cdrom),
+            kernel=path(options.kernel),
+            initrd=path(options.initrd),
+            append=options.append,
+            modules=tuple(options.module),
+            boot=options.boot,
+            snapshot=options.snapshot,
+            virtio_rng=options.rng,
+            vga_rom=path(options.vga_rom),
+            option_roms=tuple(Path(text) for text in options.option_rom),
+            debug_exit_port=options.debug_exit,
+        )
+    )
+
+
+class _Output:
+    """A text file for --stats, --trace or --debugcon, '-' being standard error."""
+
+    def __init__(self, option: str, name: str) -> None:
+        if name == "-":
+            self.write_bytes = self._to_stderr
+            return
+        try:
+            self._file = open(name, "wb", buffering=1 << 16)  # noqa: SIM115 - closed at the end of the run
+        except OSError as error:
+            raise UserInputError(
+                f"{option} {name}: cannot be written ({error.strerror}); give a file in a directory that can be"
+            ) from None
+        self.write_bytes = self._to_file
+
+    def _to_stderr(self, data: bytes) -> None:
+        sys.stderr.buffer.write(data)
+        sys.stderr.buffer.flush()
+
+    def _to_file(self, data: bytes) -> None:
+        self._file.write(data)
+
+    def close(self) -> None:
+        if self.write_bytes == self._to_file:
+            self._file.close()
+
+
+def _list_cpus() -> int:
+    from x86emu.machine.processors import describe_models
+
+    print(describe_models(), end="")
+    return ExitCode.OK
+
+
+def _exit_code(options: argparse.Namespace, result: RunResult) -> int:
+    from x86emu.machine import StopReason
+
+    if result.reason is StopReason.POWER_OFF:
+        return ExitCode.OK if options.expect is None else ExitCode.EXPECTATION_NOT_MET
+    if result.reason is StopReason.DEBUG_EXIT:
+        return result.status & 0xFF
+    return {
+        StopReason.EXPECTATION_MET: ExitCode.OK,
+        StopReason.TIME_OUT: ExitCode.TIME_OUT,
+        StopReason.TRIPLE_FAULT: ExitCode.TRIPLE_FAULT,
+        StopReason.INSTRUCTION_LIMIT: ExitCode.INSTRUCTION_LIMIT,
+        StopReason.GUEST_RESET: ExitCode.GUEST_RESET,
+        StopReason.QUIT: ExitCode.QUIT,
+        StopReason.HALTED: ExitCode.HALTED,
+    }[result.reason]
+
+
+def run(options: argparse.Namespace) -> int:
+    """`x86emu boot`: builds the machine, runs it, returns the exit code."""
+    if options.cpu == "help":
+        return _list_cpus()
+
+    import json
+    import signal
+    import threading
+
+    from x86emu.serial_backends import open_backend
+
+    outputs: list[_Output] = []
+
+    def output(option: str, name: str | None) -> _Output | None:
+        if name is None:
+            return None
+        outputs.append(_Output(option, name))
+        return outputs[-1]
+
+    def leave(number: int, frame: object) -> None:
+        raise SystemExit(128 + number)  # so that the terminal is put back on the way out
+
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, leave)
+
+    backend: SerialBackend | None = None
+    machine: Machine | None = None
+    try:
+        machine = build_machine(options)
+        for image in machine.images:
+            for note in image.notes:
+                print(f"x86emu: {note}", file=sys.stderr)
+        debug_output = output("--debugcon", options.debugcon)
+        stats_output = output("--stats", options.stats)
+        trace_output = output("--trace", options.trace)
+        if debug_output is not None:
+            machine.debug_console.listeners.append(debug_output.write_bytes)
+        if trace_output is not None:
+            machine.trace(lambda line: trace_output.write_bytes(line.encode() + b"\n"))
+        backend = open_backend(options.serial)
+        machine.serial.attach(backend)
+        try:
+            result = machine.run(
+                options.max_instructions,
+                until=options.expect,
+                timeout=options.timeout,
+                host_clock=options.clock == "host",
+                reboot=not options.no_reboot,
+            )
+        finally:
+            backend.close()
+        if options.display == "text":
+            sys.stdout.write("\n".join(machine.screen.lines()).rstrip() + "\n")
+        if stats_output is not None:
+            stats_output.write_bytes(json.dumps(machine.stats(), indent=1).encode() + b"\n")
+        if not options.quiet:
+            print(f"x86emu: {result.sentence}", file=sys.stderr)
+        return _exit_code(options, result)
+    finally:
+        if backend is not None:
+            backend.close()
+        for opened in outputs:
+            opened.close()
+        if machine is not None:
+            machine.close()
