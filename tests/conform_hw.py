@@ -12,7 +12,6 @@ import json
 import os
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -37,8 +36,8 @@ PML4, PDPT, DIRECTORY, TABLES, GDT, IDT, STUBS, TSS, KERNEL_STACK = (
     0x1000, 0x2000, 0x3000, 0x4000, 0x8000, 0x9000, 0xA000, 0xB000, 0xD000,
 )  # fmt: skip
 MAX_ITERATIONS = 70000
-MODEL = "default,+adx,+sse4a,+sha,+clflushopt,+xsavec"
-"""What the captured processor and the core have in common; to it comes TZCNT, without the rest of BMI1."""
+MODEL = "default,+adx,+sse4a,+sha,+clflushopt,+xsavec,+bmi1,+bmi2"
+"""What the captured processor and the core have in common."""
 
 
 def vectors(name: str) -> Path:
@@ -86,9 +85,7 @@ class UserMachine:
         self.memory = PhysicalMemory(RAM, 0)
         self.memory.map(0, RAM, 0, 0)
         self.wiring = Wiring()
-        chosen = resolve_model(model)
-        chosen = replace(chosen, features=chosen.features | {"bmi1"})
-        self.engine = Engine(self.memory, self.wiring, Clock(self.wiring), [CpuSignals()], chosen)
+        self.engine = Engine(self.memory, self.wiring, Clock(self.wiring), [CpuSignals()], resolve_model(model))
         self.cpu = self.engine.cpus[0]
         self.write(PML4, struct.pack("<Q", PDPT | 7))
         self.write(PDPT, struct.pack("<Q", DIRECTORY | 7))

@@ -313,6 +313,16 @@ cdef class Processor:
         self.state.vec[<int>n].q[0] = value & 0xFFFFFFFFFFFFFFFF
         self.state.vec[<int>n].q[1] = value >> 64
 
+    def ymm(self, n: int) -> int:
+        """YMM register n as a 256-bit integer."""
+        cdef Vec* v = &self.state.vec[<int>n]
+        return self.xmm(n) | <object>v.q[2] << 128 | <object>v.q[3] << 192
+
+    def set_ymm(self, n: int, value: int) -> None:
+        self.set_xmm(n, value & (1 << 128) - 1)
+        self.state.vec[<int>n].q[2] = value >> 128 & 0xFFFFFFFFFFFFFFFF
+        self.state.vec[<int>n].q[3] = value >> 192
+
     def fpu(self) -> dict:
         """The x87 state: control, status, valid (bit set = physical register not empty), st (by ST number: mantissa, sign
         and exponent), opcode, and the two pointers."""

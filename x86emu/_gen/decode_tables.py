@@ -25,15 +25,21 @@ LITERALS = {"CL", "DX", "1", "3", "ST0", "STi", "XMM0"}
 GPR_NUMBERS = {"AX": 0, "CX": 1, "DX": 2, "BX": 3, "AL": 0, "CL": 1, "DL": 2, "BL": 3, "AH": 4, "CH": 5, "DH": 6,
                "BH": 7, "EAX": 0, "ECX": 1, "EDX": 2, "EBX": 3}  # fmt: skip
 SEGMENTS = {"ES": 0, "CS": 1, "SS": 2, "DS": 3, "FS": 4, "GS": 5}
-BYTES = {"b": 1, "w": 2, "d": 4, "q": 8, "x": 16, "t": 10}
-VECTOR_SIZE = {"ps": "x", "pd": "x", "dq": "x", "x": "x", "sd": "q", "pi": "q", "ss": "d", "q": "q", "d": "d", "w": "w",
-               "b": "b"}  # fmt: skip
+BYTES = {"b": 1, "w": 2, "d": 4, "q": 8, "x": 16, "y": 32, "t": 10}
+VECTOR_SIZE = {"ps": "x", "pd": "x", "dq": "x", "x": "x", "qq": "y", "sd": "q", "pi": "q", "ss": "d", "q": "q",
+               "d": "d", "w": "w", "b": "b"}  # fmt: skip
+BY_LENGTH = ("x", "ps", "pd")
+"""Sizes that VEX.256 doubles."""
 
 # How a slot (dst, src, third) gets its register number
-KIND_NONE, KIND_REG, KIND_RM, KIND_OPCODE, KIND_FIXED, KIND_TMP = range(6)
+KIND_NONE, KIND_REG, KIND_RM, KIND_OPCODE, KIND_FIXED, KIND_TMP, KIND_VVVV = range(7)
 CLASS_GPR, CLASS_BYTE, CLASS_PLAIN, CLASS_REX, CLASS_SEGMENT = range(5)
 IMMEDIATES = {"b": 1, "w": 2, "z": 3, "v": 4, "d": 9, "q": 10}
-IMMEDIATE_FAR, IMMEDIATE_OFFSET, IMMEDIATE_JB, IMMEDIATE_JZ = 5, 6, 7, 8
+IMMEDIATE_FAR, IMMEDIATE_OFFSET, IMMEDIATE_JB, IMMEDIATE_JZ, IMMEDIATE_REGISTER = 5, 6, 7, 8, 11
+
+# RowInfo.vex
+VEX_LENGTHS = {"": 0, "128": 1, "256": 2, "LIG": 3}
+VEX_NO_VVVV, VEX_AVX, VEX_VSIB, VEX_ELEMENTS = 4, 8, 16, 32
 
 # What surrounds a register-form handler when the operand is in memory
 SYNTH_NONE, SYNTH_LOAD, SYNTH_RMW, SYNTH_STORE = range(4)
@@ -43,7 +49,7 @@ ALL_FLAGS = 0x8D5
 CANNOT_FAULT = frozenset(
     """ADD OR ADC SBB AND SUB XOR CMP TEST INC DEC NOT NEG MOV MOVZX MOVSX MOVSXD LEA XCHG NOP BSWAP CBW CWD IMUL MUL
     SHL SHR SAR ROL ROR RCL RCR SHLD SHRD BT BTS BTR BTC BSF BSR TZCNT LZCNT POPCNT SAHF LAHF CLC STC CMC CLD STD
-    XADD CMPXCHG ADCX ADOX CRC32""".split()
+    XADD CMPXCHG ADCX ADOX CRC32 ANDN BEXTR BLSI BLSMSK BLSR BZHI MULX PDEP PEXT RORX SARX SHLX SHRX""".split()
 ) | {  # fmt: skip
     f"{kind}{condition}"
     for kind in ("SET", "CMOV")
@@ -53,8 +59,12 @@ CANNOT_FAULT = frozenset(
 REPLACES_ALL = frozenset("ADD OR ADC SBB AND SUB XOR CMP TEST NEG".split())
 
 
-def resolve_size(size: str, operand_size: str) -> str:
-    """The letter behind R or M for an operand's size under an operand-size letter (w, d, q)."""
+def resolve_size(size: str, operand_size: str, vex: str = "") -> str:
+    """The letter behind R or M for an operand's size under an operand-size letter (w, d, q) and a vector length.
+
+    In what comes out `x` is 128 and `y` is 256 bits."""
+    if vex == "256" and size in BY_LENGTH:
+        return "y"
     if size == "v":
         return operand_size
     if size == "z":
@@ -64,16 +74,16 @@ def resolve_size(size: str, operand_size: str) -> str:
     return VECTOR_SIZE.get(size, size)
 
 
-def operand_name(operand: Operand, operand_size: str, memory: bool, address_size: str) -> str:
+def operand_name(operand: Operand, operand_size: str, memory: bool, address_size: str, vex: str = "") -> str:
     """One part of a handler's name (the conventions are in docs/architecture.md)."""
-    letter, size = operand.letter, resolve_size(operand.size, operand_size)
+    letter, size = operand.letter, resolve_size(operand.size, operand_size, vex)
     if letter == "fixed":
         if operand.name in LITERALS:
             return operand.name
         return "S" if operand.name in SEGMENTS else f"R{size}"
     if letter == "!":
         return address_size if operand.size == "address" else size
-    if letter in "GZR" or (letter == "E" and not memory):
+    if letter in "BGZR" or (letter == "E" and not memory):
         return f"R{size}"
     if letter in "EMO" or (letter in "QW" and memory):
         return f"M{size}" if operand.size else "M"
@@ -85,8 +95,8 @@ def operand_name(operand: Operand, operand_size: str, memory: bool, address_size
         return f"{letter}{size}"
     if letter in "PNQ":
         return "P"
-    if letter in "VUW":
-        return "V"
+    if letter in "HLVUW":
+        return "Y" if size == "y" else "V"
     return letter  # I S C D
 
 
@@ -95,7 +105,7 @@ def handler_name(row: Row, mnemonic: str, operand_size: str, memory: bool, addre
     explicit = row.attributes.get("handler")
     if explicit:
         return str(explicit)
-    name = "_".join([mnemonic, *(operand_name(o, operand_size, memory, address_size) for o in row.operands)])
+    name = "_".join([mnemonic, *(operand_name(o, operand_size, memory, address_size, row.vex) for o in row.operands)])
     return f"{name}_{row.attributes['variant']}" if row.has("variant") else name
 
 
@@ -111,6 +121,10 @@ def slot_of(operand: Operand, operand_size: str, temporary: bool) -> tuple[int, 
         klass = CLASS_BYTE if size == "b" else CLASS_GPR
         kind = KIND_TMP if temporary else {"E": KIND_RM, "R": KIND_RM, "G": KIND_REG, "Z": KIND_OPCODE, "O": 0}[letter]
         return kind | klass << 4, 0
+    if letter == "B":
+        return KIND_VVVV | CLASS_GPR << 4, 0
+    if letter == "H":
+        return KIND_VVVV | CLASS_REX << 4, 0
     if letter == "M":
         return (KIND_TMP | CLASS_GPR << 4, 0) if temporary else None
     if letter in ("P", "N", "Q"):
@@ -196,7 +210,7 @@ class Compiler:
             plan.handler_nf = self.number(f"{name}_nf")
         if memory_at is not None:
             operand = row.operands[memory_at]
-            size = resolve_size(operand.size, operand_size)
+            size = resolve_size(operand.size, operand_size, row.vex)
             plan.memory_bytes = BYTES.get(size, 1)
             if size == "p":
                 plan.memory_bytes = {"w": 4, "d": 6, "q": 10}[operand_size]
@@ -208,8 +222,8 @@ class Compiler:
             if synthesized:
                 bank = {"P": "P", "Q": "P", "V": "V", "W": "V"}.get(operand.letter, "")
                 letter = size
-                if bank == "V" and size == "x" and row.has("unaligned"):
-                    letter = "xu"
+                if bank == "V" and size in "xy" and (row.has("unaligned") or row.vex):
+                    letter = f"{size}u"
                 if plan.access == 3:
                     plan.before = self.number(f"LOADRMW{bank}_{letter}")
                     plan.after = self.number(f"STORE{bank}_{letter}")
@@ -249,6 +263,8 @@ class Compiler:
         for operand in row.operands:
             if operand.letter == "I":
                 immediates.append(IMMEDIATES[operand.size])
+            elif operand.letter == "L":
+                immediates.append(IMMEDIATE_REGISTER)
             elif operand.letter == "A":
                 immediates.append(IMMEDIATE_FAR)
             elif operand.letter == "O":
@@ -266,13 +282,19 @@ class Compiler:
                     or (memory and not any(o.letter in "EMQW" for o in row.operands))
                     or (row.has("f64") and row.has("o64") and size != "q")
                     or (row.has("d64") and row.has("o64") and size == "d")
-                    or (row.has("W1") and size != "q")
-                    or (row.has("W0") and size == "q")
+                    or (row.has("W1") and size != "q" and not row.vex)
+                    or (row.has("W0") and size == "q" and not row.vex)
+                    or (row.vex and size == "w")
                     or (size == "q" and address_size == 1)
                     or (size != "q" and address_size == 3)
                     or (any(o.letter == "A" for o in row.operands) and size == "q")
                 )
                 plans.append(self.plan(row, mnemonic, size, memory, letter) if possible else 0)
+        vex = VEX_LENGTHS[row.vex]
+        if row.vex and not any(o.letter in "BH" for o in row.operands):
+            vex |= VEX_NO_VVVV
+        for name, bit in (("avx", VEX_AVX), ("vsib", VEX_VSIB), ("elements", VEX_ELEMENTS)):
+            vex |= bit if row.has(name) else 0
         mask = 0 if row.modrm is None else 0xF8 if row.modrm_plus_i else 0xFF
         kill = row.flags_written & ALL_FLAGS
         if mnemonic in REPLACES_ALL:
@@ -288,12 +310,12 @@ class Compiler:
         elif any(o.letter in "NUR" for o in row.operands):
             mod = 2
         return struct.pack(
-            "<14B3H7H", PREFIX[prefix], mask, row.modrm or 0, mod, feature_named(row.feature).number,
+            "<14B3H7H2B", PREFIX[prefix], mask, row.modrm or 0, mod, feature_named(row.feature).number,
             2 if row.has("f64") else 1 if row.has("d64") else 0, immediates[0], immediates[1],
             int(row.attributes.get("aux", 0)) & 0xFF, 1 if row.has_modrm else 0,
             1 if any(o.letter == "S" for o in row.operands) else 0, 1 if row.has("pops") else 0,
             *intercept_of(row, mnemonic), attributes, kill, reads,
-            *plans, (row.flags_written | row.flags_undefined) & ALL_FLAGS,
+            *plans, (row.flags_written | row.flags_undefined) & ALL_FLAGS, vex, 0,
         )  # fmt: skip
 
 
@@ -349,13 +371,13 @@ def generate(handlers: set[str]) -> tuple[str, list[str]]:
                     candidates.setdefault(key, []).append((specificity(row, prefix), number))
     starts: list[tuple[int, int]] = []
     order: list[int] = []
-    for opcode_map in range(4):
+    for opcode_map in range(7):
         for opcode in range(256):
             for extension in range(8):
                 found = sorted(candidates.get((opcode_map, opcode, extension), []))
                 starts.append((len(order), len(found)))
                 order += [number for _, number in found]
-    modrm = bytes(int((m, o) in has_modrm) for m in range(4) for o in range(256))
+    modrm = bytes(int((m, o) in has_modrm) for m in range(7) for o in range(256))
     first = sorted({n.split("__")[0] for n in handlers if "__" in n})
     second = sorted({n.split("__")[1] for n in handlers if "__" in n})
     fused = [(a, b, f"{a}__{b}") for a in first for b in second if f"{a}__{b}" in handlers]

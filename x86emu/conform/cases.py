@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from x86emu.conform.records import LAYOUT, WINDOW_BYTES, Records, empty, set_code
+from x86emu.conform.vex import VexFields, choose_fields, index_values
 from x86emu.isa.table import Operand, Row, load_rows
 
 STATES_PER_ENCODING = 8
@@ -132,8 +133,8 @@ def _floats(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.uint
     return values
 
 
-def _fill_states(records: Records, rng: np.random.Generator, long: bool) -> None:
-    """Registers and memory of all records, before addresses are put in."""
+def _fill_states(records: Records, rng: np.random.Generator, long: bool, features: frozenset[str]) -> None:
+    """Registers and memory of all records, before addresses are put in; the upper halves of YMM with AVX."""
     count = len(records)
     records["gpr"] = _integers(rng, (count, 16))
     if not long:
@@ -146,6 +147,8 @@ def _fill_states(records: Records, rng: np.random.Generator, long: bool) -> None
     if not long:
         xmm[:, 8:] = 0
     records["xmm"] = xmm
+    if "avx" in features:
+        records["ymm_high"][:, : 16 if long else 8] = _floats(rng, (count, 16 if long else 8, 2))
     records["window"] = _floats(rng, (count, WINDOW_BYTES // 8)).view(np.uint8).reshape(count, WINDOW_BYTES)
     rounding = rng.integers(0, 4, count).astype(np.uint32) << 13
     special = rng.random(count)
@@ -193,6 +196,8 @@ class _Encoding:
     window: int = LAYOUT.data + 0x800
     rip: int = LAYOUT.code + 0x800
     step: bool = False
+    index: tuple[int, NDArray[np.uint64]] | None = None
+    """A vector register that is an index, and its contents by state."""
 
 
 class Encoder:
@@ -222,7 +227,7 @@ class Encoder:
                 prefixes += b"\x66"
                 size = "w"
                 names.append("66")
-        if row.prefix not in ("", "NP"):
+        if row.prefix not in ("", "NP") and not row.vex:
             prefixes += {"66": b"\x66", "F3": b"\xf3", "F2": b"\xf2", "66F3": b"\x66\xf3", "66F2": b"\x66\xf2"}[
                 row.prefix
             ]
@@ -241,7 +246,14 @@ class Encoder:
             override = _OVERRIDES[self.pick(6 if self.long and self.chance(0.1) else 4)]
             prefixes += bytes([override])
             names.append("segment")
-        if self.long:
+        vex: VexFields | None = None
+        if row.vex:
+            vex = choose_fields(row, self.rng, self.long)
+            rex = vex.rex
+            names.append(vex.name)
+            if vex.misprefix:
+                names.append(f"misplaced {vex.misprefix.hex()}")
+        elif self.long:
             if row.has("W1"):
                 rex = 0x48
             elif not row.has("W0") and (sized or self.chance(0.05)) and self.chance(0.4):
@@ -252,7 +264,7 @@ class Encoder:
                 rex &= ~1
             if rex:
                 names.append("REX.W" if rex & 8 else "REX")
-        if rex & 8 or (row.has("f64") and self.long) or (row.has("d64") and self.long and size == "d"):
+        if (rex & 8 and self.long) or (row.has("f64") and self.long) or (row.has("d64") and self.long and size == "d"):
             size = "q"
         lock = False
         rm_memory = not (row.has("reg") or row.modrm is not None or letters & set("NURCD"))
@@ -268,15 +280,15 @@ class Encoder:
             self.rng.shuffle(order)
         form = Form(number, self.mode, self._describe(row, size, memory), "", " ".join(names))
         made = _Encoding(b"", form, step=row.has("end") or repeated)
-        text = bytes(order) + (bytes([rex]) if rex else b"")
-        opcode = bytearray(row.opcode)
+        text = bytes(order) + (vex.misprefix + vex.prefix() if vex else bytes([rex]) if rex else b"")
+        opcode = bytearray(row.opcode[-1:] if vex else row.opcode)
         if row.plus_r:
             opcode[-1] |= self.pick(8)
         text += bytes(opcode)
         immediate = self._immediates(row, size, address_bits, made)
         if row.has_modrm:
-            text = self._modrm(row, text, rex, memory, address_bits, len(immediate), made)
-        if letters & set("XY") or row.mnemonic in ("MASKMOVQ", "MASKMOVDQU", "XLAT"):
+            text = self._modrm(row, text, rex, memory, address_bits, len(immediate), made, vex.vvvv if vex else 0)
+        if letters & set("XY") or row.mnemonic in ("MASKMOVQ", "MASKMOVDQU", "VMASKMOVDQU", "XLAT"):
             self._implicit_addresses(repeated, made)
         made.code = text + immediate
         if self.chance(0.02):
@@ -307,7 +319,9 @@ class Encoder:
                     operand.letter
                 )
                 letter = letter or (
-                    "xmm" if operand.letter in "VUW" else "r" if operand.letter in "EGRZ" else operand.letter.lower()
+                    ("ymm" if width == "qq" or (row.vex == "256" and width in ("x", "ps", "pd")) else "xmm")
+                    if operand.letter in "HLVUW"
+                    else "r" if operand.letter in "BEGRZ" else operand.letter.lower()
                 )
                 parts.append(letter + (text if letter in ("r", "imm", "rel", "m") else ""))
         return ",".join(parts)
@@ -315,7 +329,7 @@ class Encoder:
     def _immediates(self, row: Row, size: str, address_bits: int, made: _Encoding) -> bytes:
         data = b""
         for operand in row.operands:
-            if operand.letter == "I":
+            if operand.letter in "IL":
                 data += self._immediate(self._immediate_bytes(operand, size))
             elif operand.letter == "J":
                 length = 1 if operand.size == "b" else 2 if size == "w" and not (self.long and row.has("f64")) else 4
@@ -377,8 +391,9 @@ class Encoder:
         made.form.addressing = "implicit"
 
     def _modrm(
-        self, row: Row, text: bytes, rex: int, memory: bool, address_bits: int, immediate: int, made: _Encoding
-    ) -> bytes:
+        self, row: Row, text: bytes, rex: int, memory: bool, address_bits: int, immediate: int, made: _Encoding,
+        vvvv: int = 0,
+    ) -> bytes:  # fmt: skip
         reg = row.extension if row.extension is not None else self.pick(8)
         if row.modrm is not None:
             return text + bytes([row.modrm | (self.pick(8) if row.modrm_plus_i else 0)])
@@ -388,7 +403,27 @@ class Encoder:
         made.window = self._window_for(target)
         if address_bits == 16:
             return text + self._modrm16(reg, made)
+        if row.has("vsib"):
+            return text + self._vsib(row, reg, rex, vvvv, address_bits, made)
         return text + self._modrm32(len(text), reg, rex, address_bits, immediate, target, made)
+
+    def _vsib(self, row: Row, reg: int, rex: int, vvvv: int, address_bits: int, made: _Encoding) -> bytes:
+        """SIB with a vector index: base and displacement lead to the middle of the data, indices from there."""
+        register = self.pick(8)
+        while register | (rex & 2) << 2 in (vvvv, reg | (rex & 4) << 1) and self.chance(0.95):
+            register = self.pick(8)
+        made.index = (register | (rex & 2) << 2, index_values(row, self.rng, STATES_PER_ENCODING))
+        target = LAYOUT.data + 0x1000 + self.pick(64) if self.chance(0.5) else self._target()
+        made.window = self._window_for(target)
+        mod, base, scale = self.pick(3), self.pick(8), self.pick(4)
+        if base == 5 and mod == 0:
+            made.form.addressing = "vector*s+disp32"
+            return bytes([reg << 3 | 4, scale << 6 | register << 3 | 5]) + struct.pack("<I", target & 0x7FFFFFFF)
+        displacement = 0 if mod == 0 else self.pick(256) - 128 if mod == 1 else self.pick(1 << 32) - (1 << 31)
+        tail = displacement.to_bytes({0: 0, 1: 1, 2: 4}[mod], "little", signed=True)
+        made.fixed[base | (rex & 1) << 3 if self.long else base] = (target - displacement) & ((1 << address_bits) - 1)
+        made.form.addressing = "base+vector*s" + (f"+disp{8 * len(tail)}" if tail else "")
+        return bytes([mod << 6 | reg << 3 | 4, scale << 6 | register << 3 | base]) + tail
 
     def _modrm16(self, reg: int, made: _Encoding) -> bytes:
         """16-bit addresses reach only unmapped pages here; the fault's address tells that they are computed right."""
@@ -417,14 +452,14 @@ class Encoder:
             displacement = self.pick(1 << 16) - (1 << 15) if self.chance(0.7) else self.pick(1 << 32) - (1 << 31)
         tail = displacement.to_bytes({0: 0, 1: 1, 2: 4}[mod], "little", signed=True)
         if rm != 4:
-            base = rm | (rex & 1) << 3
+            base = rm | (rex & 1) << 3 if self.long else rm
             made.fixed[base] = (target - displacement) & mask
             made.form.addressing = f"base+disp{8 * len(tail)}" if tail else "base"
             return bytes([mod << 6 | reg << 3 | rm]) + tail
         scale, index, base = self.pick(4), self.pick(8), self.pick(8)
         sib = bytes([scale << 6 | index << 3 | base])
-        index_register = index | (rex & 2) << 2
-        base_register = base | (rex & 1) << 3
+        index_register = index | (rex & 2) << 2 if self.long else index
+        base_register = base | (rex & 1) << 3 if self.long else base
         has_index = index_register != 4
         if base == 5 and mod == 0:
             made.form.addressing = "index*s+disp32" if has_index else "sib disp32"
@@ -482,7 +517,7 @@ def make_batch(
     count = encodings * STATES_PER_ENCODING
     cases = empty(count)
     cases["mode"] = mode
-    _fill_states(cases, rng, mode == 64)
+    _fill_states(cases, rng, mode == 64, features)
     forms: list[Form] = []
     start = number * encodings
     for n in range(encodings):
@@ -499,6 +534,9 @@ def make_batch(
             part["steps"] = 16 | STEP
         for register, value in made.fixed.items():
             part["gpr"][:, register] = value & _U64
+        if made.index is not None:
+            part["xmm"][:, made.index[0]] = made.index[1][:, :2]
+            part["ymm_high"][:, made.index[0]] = made.index[1][:, 2:]
         if not mode == 64:
             part["gpr"] &= np.uint64(0xFFFFFFFF)
     undefined = np.array([row.flags_undefined for row in table], np.uint64)[cases["row"]]
@@ -524,7 +562,7 @@ def make_sequences(seed: int, number: int, mode: int, features: frozenset[str], 
     encoder = Encoder(rng, mode)
     cases = empty(count * STATES_PER_ENCODING)
     cases["mode"] = mode
-    _fill_states(cases, rng, mode == 64)
+    _fill_states(cases, rng, mode == 64, features)
     forms: list[Form] = []
     undefined = np.zeros(len(cases), np.uint64)
     for n in range(count):
@@ -537,7 +575,7 @@ def make_sequences(seed: int, number: int, mode: int, features: frozenset[str], 
         for _ in range(length):
             row_number = chosen[int(rng.integers(0, len(chosen)))]
             row = table[row_number]
-            if row.flags_read & unknown or row.has("undefined") or row.has("approximate"):
+            if row.flags_read & unknown or row.has("undefined") or row.has("approximate") or row.has("vsib"):
                 continue
             made = encoder.encode(row_number, table[row_number])
             if len(code) + len(made.code) > 60:

@@ -30,17 +30,14 @@ def vector_classes(vectors: NDArray[np.int16]) -> NDArray[np.int16]:
     return np.where(vectors >= 0, _CLASSES[vectors], vectors)
 
 
-def differing(
-    expected: Records, actual: Records, undefined_flags: NDArray[np.uint64], ymm: bool = False
-) -> NDArray[np.intp]:
+def differing(expected: Records, actual: Records, undefined_flags: NDArray[np.uint64]) -> NDArray[np.intp]:
     """Numbers of the cases whose outcomes differ anywhere, before the rules for undefined results."""
     differs = vector_classes(expected["vector"]) != vector_classes(actual["vector"])
     differs |= (expected["gpr"] != actual["gpr"]).any(axis=1)
     differs |= expected["rip"] != actual["rip"]
     differs |= ((expected["rflags"] ^ actual["rflags"]) & np.uint64(COMPARED_FLAGS) & ~undefined_flags) != 0
     differs |= (expected["xmm"] != actual["xmm"]).any(axis=(1, 2))
-    if ymm:
-        differs |= (expected["ymm_high"] != actual["ymm_high"]).any(axis=(1, 2))
+    differs |= (expected["ymm_high"] != actual["ymm_high"]).any(axis=(1, 2))
     differs |= (expected["window"] != actual["window"]).any(axis=1)
     differs |= (expected["st_mantissa"] != actual["st_mantissa"]).any(axis=1)
     differs |= (expected["st_exponent"] != actual["st_exponent"]).any(axis=1)
@@ -84,6 +81,9 @@ def differences(case: Any, expected: Any, actual: Any, undefined_flags: int) -> 
     for n in range(16):
         if (expected["xmm"][n] != actual["xmm"][n]).any():
             found[f"xmm{n}"] = f"xmm{n} {_vector_text(actual['xmm'][n])}, expected {_vector_text(expected['xmm'][n])}"
+        if (expected["ymm_high"][n] != actual["ymm_high"][n]).any():
+            got_text, wanted_text = _vector_text(actual["ymm_high"][n]), _vector_text(expected["ymm_high"][n])
+            found[f"ymm{n}"] = f"upper half of ymm{n} {got_text}, expected {wanted_text}"
     for n in range(8):
         one, other = _extended(actual, n), _extended(expected, n)
         if one != other:
@@ -138,6 +138,8 @@ def _parts(row: Row, case: Any) -> tuple[int, int, bool, int, bytes]:
     code = code_of(case)
     at, rex, bits = 0, 0, 32
     long = int(case["mode"]) == 64
+    if row.vex:
+        return _vex_parts(code, long)
     while code[at] in (0x66, 0x67, 0xF0, 0xF2, 0xF3, 0x26, 0x2E, 0x36, 0x3E, 0x64, 0x65):
         bits = 16 if code[at] == 0x66 else bits
         at += 1
@@ -149,6 +151,23 @@ def _parts(row: Row, case: Any) -> tuple[int, int, bool, int, bytes]:
     at += len(row.opcode)
     modrm = code[at] if at < len(code) else 0
     return modrm >> 3 & 7 | (rex & 4) << 1, modrm & 7 | (rex & 1) << 3, modrm < 0xC0, bits, code[at:]
+
+
+def _vex_parts(code: bytes, long: bool) -> tuple[int, int, bool, int, bytes]:
+    """_parts() of a VEX-encoded instruction."""
+    at = next((n for n, byte in enumerate(code) if byte in (0xC4, 0xC5)), 0)
+    rex = 0
+    if code[at] == 0xC4:
+        rex = ~code[at + 1] >> 5 & 7 | code[at + 2] >> 4 & 8
+        at += 1
+    elif long:
+        rex = ~code[at + 1] >> 5 & 4
+    if not long:
+        rex = 0
+    rest = code[at + 3 :]
+    modrm = rest[0] if rest else 0xC0
+    reg, rm = modrm >> 3 & 7 | (rex & 4) << 1, modrm & 7 | (rex & 1) << 3
+    return reg, rm, modrm < 0xC0, 64 if rex & 8 else 32, rest
 
 
 def _zero_source(row: Row, case: Any, expected: Any, actual: Any, found: dict[str, str]) -> None:
@@ -264,15 +283,16 @@ def _one_ulp(row: Row, case: Any, expected: Any, actual: Any, found: dict[str, s
 
 def _relative(row: Row, case: Any, expected: Any, actual: Any, found: dict[str, str]) -> None:
     """RCPPS, RSQRTPS and kin: relative error up to 1.5 * 2**-12 (SDM 2B)."""
-    for n in range(16):
-        with np.errstate(invalid="ignore"):
-            one = actual["xmm"][n].copy().view(np.float32).astype(np.float64)
-            other = expected["xmm"][n].copy().view(np.float32).astype(np.float64)
-        same = actual["xmm"][n].copy().view(np.uint32) == expected["xmm"][n].copy().view(np.uint32)
-        with np.errstate(all="ignore"):
-            near = np.abs(one - other) <= np.abs(other) * (3 * 2.0**-12)
-        if (same | near).all():
-            found.pop(f"xmm{n}", None)
+    for name, part in (("xmm", "xmm"), ("ymm", "ymm_high")):
+        for n in range(16):
+            with np.errstate(invalid="ignore"):
+                one = actual[part][n].copy().view(np.float32).astype(np.float64)
+                other = expected[part][n].copy().view(np.float32).astype(np.float64)
+            same = actual[part][n].copy().view(np.uint32) == expected[part][n].copy().view(np.uint32)
+            with np.errstate(all="ignore"):
+                near = np.abs(one - other) <= np.abs(other) * (3 * 2.0**-12)
+            if (same | near).all():
+                found.pop(f"{name}{n}", None)
 
 
 APPROXIMATE: dict[str, Rule] = {"one_ulp": _one_ulp, "12bits": _relative}

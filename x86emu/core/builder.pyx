@@ -83,7 +83,7 @@ cdef void operand_address(Builder* b, Decoded* d, uint32_t mode, uint32_t ip) no
     segmentation or another address size ask for them, and leaves the operand as [REG_LINEAR]."""
     cdef uint32_t code = mode & MODE_CODE
     cdef uint8_t native = 2 if code == MODE_CODE64 else 1
-    cdef bint access = not d.row.attributes & ROW_NOACCESS
+    cdef bint access = not (d.row.attributes & ROW_NOACCESS or d.row.vex & VEX_ELEMENTS)
     cdef Insn* r
     cdef int64_t disp = d.displacement
     cdef bint segmented = False
@@ -158,7 +158,7 @@ cdef void emit(Builder* b, Decoded* d, uint32_t mode, uint32_t ip, uint32_t page
         add(b, hook, d.length, ip)
     if mode & MODE_GUEST and d.row.intercept and not d.row.attributes & ROW_NOACCESS:
         put_intercept(b, d, ip)
-    if d.memory:
+    if d.memory and not d.row.vex & VEX_VSIB:
         operand_address(b, d, mode, ip)
     if mode & MODE_GUEST and d.row.intercept and d.row.attributes & ROW_NOACCESS:
         put_intercept(b, d, ip)          # INVLPG: the exit tells the address
@@ -170,7 +170,7 @@ cdef void emit(Builder* b, Decoded* d, uint32_t mode, uint32_t ip, uint32_t page
     put_address(r, d)
     r.dst = d.slots[0]
     r.src = d.slots[1]
-    if not d.memory:
+    if not d.memory or plan.before or plan.after:
         r.index = d.slots[2]
         r.disp = <int32_t>d.immediate2
     r.imm = d.immediate1

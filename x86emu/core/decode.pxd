@@ -19,6 +19,8 @@ cdef packed struct RowInfo:              # packed by _gen/decode_tables.py
     uint16_t flags_killed, flags_read
     uint16_t plan[6]                     # [operand size w d q][register, memory]
     uint16_t flags_affected
+    uint8_t vex                          # 0 no VEX; bits 1:0 vector length (1 128, 2 256, 3 either) and VEX_* bits
+    uint8_t padding
 
 cdef packed struct Plan:
     uint16_t handler, handler_nf, before, after
@@ -43,6 +45,13 @@ cdef enum:
     ROW_W0 = 0x400
     ROW_W1 = 0x800
     ROW_B0 = 0x1000
+
+cdef enum:
+    VEX_LENGTH = 3
+    VEX_NO_VVVV = 4          # VEX.vvvv must be 1111b
+    VEX_AVX = 8              # needs the AVX state to be enabled
+    VEX_VSIB = 16            # the index of the memory operand is a vector register
+    VEX_ELEMENTS = 32        # the handler does the segmentation of the memory operand
 
 cdef enum Verdict:
     DECODED = 0

@@ -3,7 +3,8 @@
 
 Nothing here knows an opcode but the prefixes and the escape bytes of the opcode maps; the rest is in isa/rows_*.py.
 Departs from the manual where silicon does: of several F2/F3 prefixes the last counts; a REX prefix that is not the last
-prefix is ignored (2.2.1).
+prefix is ignored (2.2.1).  VEX prefixes (2.3) lead to opcode maps of their own; a processor whose model has no feature with
+VEX takes C4 and C5 for LES and LDS whatever follows.
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int8_t, int16_t, int32_t, int64_t, uintptr_t
 from libc.string cimport memcpy
@@ -79,7 +80,8 @@ cdef int64_t read_signed(const uint8_t* p, int n) noexcept nogil:
         return (<const int32_t*>p)[0]
     return (<const int64_t*>p)[0]
 
-cdef inline uint8_t register_slot(uint8_t spec, uint8_t argument, uint8_t modrm, uint8_t opcode, uint8_t rex) noexcept nogil:
+cdef inline uint8_t register_slot(uint8_t spec, uint8_t argument, uint8_t modrm, uint8_t opcode, uint8_t rex,
+                                  uint8_t vvvv) noexcept nogil:
     """Register number, or byte offset, of one slot (kinds and classes of _gen/decode_tables.py)."""
     cdef uint8_t kind = spec & 15, klass = spec >> 4, n
     if kind == 1:
@@ -92,6 +94,8 @@ cdef inline uint8_t register_slot(uint8_t spec, uint8_t argument, uint8_t modrm,
         n = argument
         if klass == 1 and n >= 4:
             return (n - 4) * 8 + 1
+    elif kind == 6:
+        n = vvvv
     else:
         if klass == 0:
             return REG_TMP
@@ -109,7 +113,8 @@ cdef inline uint8_t register_slot(uint8_t spec, uint8_t argument, uint8_t modrm,
 cdef int decode(const uint8_t* p, uint32_t available, uint32_t mode, const uint8_t* features, Decoded* d) noexcept nogil:
     cdef uint32_t at = 0, k, code = mode & MODE_CODE, opcode_map = 0, n
     cdef uint8_t b, rex = 0, rep = 0, operand_66 = 0, address_67 = 0, modrm = 0, opcode, mod = 0, rm, sib, size, matched
-    cdef bint modrm_there
+    cdef bint modrm_there, vex = False, vex_prefixed = False
+    cdef uint8_t vvvv = 0, vex_length = 0
     cdef const Start* start
     cdef const RowInfo* row = NULL
     cdef const RowInfo* candidate
@@ -175,6 +180,39 @@ cdef int decode(const uint8_t* p, uint32_t available, uint32_t mode, const uint8
                 return NEED_MORE
             opcode = p[at]
             at += 1
+    elif (b & 0xFE) == 0xC4 and mode & MODE_PROTECTED and not mode & MODE_V86 and (
+            features[FEATURE_AVX] or features[FEATURE_BMI1] or features[FEATURE_BMI2]):
+        # ---- VEX (2.3.5); outside 64-bit mode LES and LDS unless they would have a register operand
+        if at >= longest:
+            return TOO_LONG
+        if at >= available:
+            return NEED_MORE
+        if code == MODE_CODE64 or p[at] >= 0xC0:
+            vex = True
+            vex_prefixed = operand_66 or rep or rex or d.lock
+            k = 2 if b == 0xC5 else 3            # bytes left up to the opcode
+            if at + k > longest:
+                return TOO_LONG
+            if at + k > available:
+                return NEED_MORE
+            rex = (~p[at] >> 5 & 7) if b == 0xC4 else (~p[at] >> 5 & 4)
+            opcode_map = 3 + (p[at] & 31 if b == 0xC4 else 1)
+            b = p[at + k - 2]                    # W vvvv L pp
+            if k == 3:
+                rex |= b >> 4 & 8
+            rex |= 0x40
+            vvvv = ~b >> 3 & 15
+            vex_length = 2 if b & 4 else 1
+            operand_66 = (b & 3) == 1
+            rep = 0xF3 if (b & 3) == 2 else (0xF2 if (b & 3) == 3 else 0)
+            if code != MODE_CODE64:
+                rex &= 0x48
+                vvvv &= 7
+            opcode = p[at + k - 1]
+            at += k
+            if opcode_map < 4 or opcode_map > 6:
+                d.length = <uint8_t>at
+                return UNDEFINED
     modrm_there = has_modrm[opcode_map * 256 + opcode]
     if modrm_there:
         if at >= longest:
@@ -217,6 +255,8 @@ cdef int decode(const uint8_t* p, uint32_t available, uint32_t mode, const uint8
             continue
         if not features[candidate.feature]:
             continue
+        if vex and not candidate.vex & vex_length:
+            continue
         if candidate.attributes & (ROW_I64 | ROW_O64 | ROW_W0 | ROW_W1 | ROW_B0 | ROW_PROT | 0xC000):
             if candidate.attributes & ROW_I64 and code == MODE_CODE64:
                 continue
@@ -238,7 +278,9 @@ cdef int decode(const uint8_t* p, uint32_t available, uint32_t mode, const uint8
     # ---- operand size (SDM 1, 3.6.1)
     if row != NULL and (row.prefix == 2 or row.prefix == 5 or row.prefix == 6):
         operand_66 = 0
-    if code == MODE_CODE64:
+    if vex:
+        size = 2 if rex & 8 and code == MODE_CODE64 else 1
+    elif code == MODE_CODE64:
         if rex & 8 or (row != NULL and row.operand_size == 2):
             size = 2
         elif operand_66:
@@ -283,7 +325,9 @@ cdef int decode(const uint8_t* p, uint32_t available, uint32_t mode, const uint8
                     d.base = (sib & 7) | ((rex & 1) << 3)
                     d.index = ((sib >> 3) & 7) | ((rex & 2) << 2)
                     d.scale = sib >> 6
-                    if d.index == 4:
+                    if row != NULL and row.vex & VEX_VSIB:
+                        pass
+                    elif d.index == 4:
                         d.index = REG_ZERO
                         d.scale = 0
                     if (sib & 7) == 5 and mod == 0:
@@ -308,7 +352,8 @@ cdef int decode(const uint8_t* p, uint32_t available, uint32_t mode, const uint8
                 at += displacement_bytes
     if d.segment_override != 0xFF:
         d.seg = d.segment_override
-    if row == NULL:
+    if row == NULL or vex_prefixed or (row.vex & VEX_NO_VVVV and vvvv) or (
+            row.vex & VEX_VSIB and (d.address_size == 0 or (modrm & 7) != 4)):
         d.length = <uint8_t>at
         return UNDEFINED
     # ---- immediates
@@ -333,6 +378,8 @@ cdef int decode(const uint8_t* p, uint32_t available, uint32_t mode, const uint8
             d.memory = 2
         else:
             d.immediate1 = read_signed(p + at, k)
+            if row.immediate1 == 11:     # a register in bits 7:4
+                d.immediate1 = d.immediate1 >> 4 & (15 if code == MODE_CODE64 else 7)
         at += k
         if row.immediate2:
             k = immediate_bytes(row.immediate2, size, d.address_size, code)
@@ -360,14 +407,22 @@ cdef int decode(const uint8_t* p, uint32_t available, uint32_t mode, const uint8
             return UNDEFINED
         elif mode & MODE_TS:
             return NOT_AVAILABLE
+    if row.vex & VEX_AVX:
+        if not mode & MODE_AVX:
+            return UNDEFINED
+        if mode & MODE_TS:
+            return NOT_AVAILABLE
     for k in range(3):
-        d.slots[k] = register_slot(d.plan.slots[k * 2], d.plan.slots[k * 2 + 1], modrm, opcode, rex) if d.plan.slots[k * 2] else 0
+        d.slots[k] = (register_slot(d.plan.slots[k * 2], d.plan.slots[k * 2 + 1], modrm, opcode, rex, vvvv)
+                      if d.plan.slots[k * 2] else 0)
+    if row.vex & VEX_VSIB and (d.slots[0] == d.slots[1] or d.slots[0] == d.index or d.slots[1] == d.index):
+        return UNDEFINED             # destination, mask and index must differ (SDM 2C, VGATHERDPS)
     if row.has_segment_register and ((modrm >> 3) & 7) >= (4 if early else 6) and not features[FEATURE_PRE186]:
         return UNDEFINED
     return DECODED
 
 cdef inline uint32_t immediate_bytes(uint8_t kind, uint8_t operand_size, uint8_t address_size, uint32_t code) noexcept nogil:
-    if kind == 1 or kind == 7:
+    if kind == 1 or kind == 7 or kind == 11:
         return 1
     if kind == 2:
         return 2

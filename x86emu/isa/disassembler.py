@@ -1,7 +1,8 @@
 """Disassembler in Intel syntax, from the same rows as the decoder (SDM 2A, chapter 2; SDM 2D, appendix A).
 
 Mnemonics are the rows', which are the opcode map's (JNB where assemblers also say JAE), with the usual suffixes of
-string instructions and of those whose name tells the operand size (MOVSB, CWDE, IRETQ).
+string instructions and of those whose name tells the operand size (MOVSB, CWDE, IRETQ).  C4 and C5 begin a VEX prefix
+wherever protected mode takes them for one; real mode, where they never do, has no instruction there.
 """
 
 from __future__ import annotations
@@ -31,8 +32,10 @@ _OVERRIDES = {0x26: "es", 0x2E: "cs", 0x36: "ss", 0x3E: "ds", 0x64: "fs", 0x65: 
 _PAIRS_16 = [("bx", "si"), ("bx", "di"), ("bp", "si"), ("bp", "di"), ("si", ""), ("di", ""), ("bp", ""), ("bx", "")]
 _POINTERS = {
     "b": "byte", "w": "word", "d": "dword", "q": "qword", "t": "tbyte", "x": "xmmword", "dq": "xmmword",
-    "ps": "xmmword", "pd": "xmmword", "ss": "dword", "sd": "qword", "pi": "qword",
+    "ps": "xmmword", "pd": "xmmword", "ss": "dword", "sd": "qword", "pi": "qword", "qq": "ymmword",
 }  # fmt: skip
+_BY_LENGTH = ("x", "ps", "pd")
+"""Operand sizes that VEX.256 doubles."""
 _FAR_POINTERS = {"w": "dword", "d": "fword", "q": "tbyte"}
 # Rows whose mnemonic tells the operand size: by w, d, q.
 _BY_SIZE = {
@@ -49,6 +52,8 @@ _BY_SIZE = {
 _EARLY = ("pre386", "pre186")
 """Features that contradict today's instruction set, which is what disassemble() takes by default."""
 _STRINGS = frozenset("MOVS CMPS STOS LODS SCAS INS OUTS".split())
+# Rows on general registers or memory whose mnemonic tells VEX.W.
+_BY_WIDTH = {"VMOVD": "vmovq", "VPEXTRD": "vpextrq", "VPINSRD": "vpinsrq"}
 _ADDRESS_COUNTERS = {"JCXZ": {16: "jcxz", 32: "jecxz", 64: "jrcxz"}}
 
 
@@ -65,12 +70,18 @@ class _Instruction:
     lock: bool = False
     operand_override: bool = False
     address_override: bool = False
+    vex: str = ""
+    """Vector length of a VEX prefix: "128" or "256"."""
+    vvvv: int = 0
+    misprefixed: bool = False
+    """A prefix that must not stand before VEX."""
     segment: str = ""
     opcode: int = 0
     modrm: int = 0
     operand_size: str = "d"
     address_bits: int = 32
     memory: str = ""
+    vector_index: int = -1
     immediates: list[int] = field(default_factory=list)
     row: Row | None = None
 
@@ -139,6 +150,8 @@ def _accepts(row: Row, i: _Instruction, mod: int, features: Container[str] | Non
     if wanted not in ("", "NP", "66"):
         if i.repeat != int(wanted[-2:], 16) or (len(wanted) == 4 and not i.operand_override):
             return False
+    if row.vex not in (i.vex, "LIG"):
+        return False
     letters = {operand.letter for operand in row.operands}
     if letters & {"C", "D"}:
         mod = 3
@@ -175,7 +188,36 @@ def _read_prefixes(i: _Instruction) -> None:
         i.rex = 0
 
 
-def _read_memory(i: _Instruction) -> None:
+_VEX_FEATURES = ("avx", "bmi1", "bmi2")
+
+
+def _read_vex(i: _Instruction, features: Container[str] | None) -> int | None:
+    """A VEX prefix (SDM 2A, 2.3.5) behind C4 or C5, and the opcode; the opcode map, or None where it is LES or LDS."""
+    if features is not None and not any(name in features for name in _VEX_FEATURES):
+        return None
+    first = i.take(1)
+    if i.bits != 64 and first < 0xC0:
+        i.at -= 1
+        return None
+    i.misprefixed = bool(i.operand_override or i.repeat or i.rex or i.lock)
+    last = first if i.opcode == 0xC5 else i.take(1)
+    inverted = ~first
+    i.rex = 0x40 | (inverted >> 5 & 7 | last >> 4 & 8 if i.opcode == 0xC4 else inverted >> 5 & 4)
+    opcode_map = 3 + (first & 31 if i.opcode == 0xC4 else 1)
+    i.vvvv = ~last >> 3 & 15
+    i.vex = "256" if last & 4 else "128"
+    i.operand_override = last & 3 == 1
+    i.repeat = (0, 0, 0xF3, 0xF2)[last & 3]
+    if i.bits != 64:
+        i.rex &= 0x48
+        i.vvvv &= 7
+    i.opcode = i.take(1)
+    if not 4 <= opcode_map <= 6:
+        raise _Undefined(i.at)
+    return opcode_map
+
+
+def _read_memory(i: _Instruction, row: Row) -> None:
     """ModRM, SIB and displacement (SDM 2A, 2.1.5), as text in i.memory."""
     mod, rm = i.modrm >> 6, i.modrm & 7
     terms: list[str] = []
@@ -199,9 +241,13 @@ def _read_memory(i: _Instruction) -> None:
             else:
                 terms.append(names[base])
                 default = "ss" if base in (4, 5) else "ds"
-            if index != 4:
+            if index != 4 or row.has("vsib"):
                 scale = 1 << (sib >> 6)
-                terms.append(names[index] + (f"*{scale}" if scale > 1 else ""))
+                register = names[index]
+                if row.has("vsib"):
+                    register = ("ymm" if row.attributes["vsib"] == "256" else "xmm") + str(index)
+                    i.vector_index = index
+                terms.append(register + (f"*{scale}" if scale > 1 else ""))
         elif rm == 5 and mod == 0:
             size = 4
             if i.bits == 64:
@@ -238,6 +284,8 @@ def _size_letter(size: str, operand_size: str) -> str:
 
 
 def _operand_size(row: Row, i: _Instruction) -> str:
+    if row.vex:
+        return "q" if i.rex & 8 and i.bits == 64 else "d"
     override = i.operand_override and row.prefix not in ("66", "66F3", "66F2")
     if i.bits == 64:
         if i.rex & 8 or row.has("f64"):
@@ -267,6 +315,8 @@ def _general(number: int, size: str, i: _Instruction) -> str:
 
 def _pointer(operand: Operand, i: _Instruction) -> str:
     size = _size_letter(operand.size, i.operand_size)
+    if size in _BY_LENGTH and i.vex == "256":
+        size = "qq"
     if size == "p":
         return f"{_FAR_POINTERS[i.operand_size]} ptr "
     return f"{_POINTERS[size]} ptr " if size in _POINTERS else ""
@@ -312,13 +362,15 @@ def _operand_text(operand: Operand, i: _Instruction, first_size: str) -> str:
         return _pointer(operand, i) + i.memory
     if letter == "fixed":
         return _fixed(operand, i)
-    if letter in "EGRZ":
-        number = {"E": rm, "R": rm, "G": reg, "Z": i.opcode & 7 | (i.rex & 1) << 3}[letter]
+    if letter in "BEGRZ":
+        number = {"B": i.vvvv, "E": rm, "R": rm, "G": reg, "Z": i.opcode & 7 | (i.rex & 1) << 3}[letter]
         return _general(number, size, i)
     if letter in "PNQ":
         return f"mm{(reg if letter == 'P' else rm) & 7}"
-    if letter in "VUW":
-        return f"xmm{reg if letter == 'V' else rm}"
+    if letter in "HVUW":
+        long = operand.size == "qq" or (operand.size in _BY_LENGTH and i.vex == "256")
+        number = reg if letter == "V" else i.vvvv if letter == "H" else rm
+        return f"{'ymm' if long else 'xmm'}{number}"
     if letter == "S":
         if reg & 7 > 5:
             raise _Undefined(i.at)
@@ -330,6 +382,8 @@ def _operand_text(operand: Operand, i: _Instruction, first_size: str) -> str:
     value = i.immediates.pop(0)
     if letter == "O":
         return _pointer(operand, i) + _memory_text(i, [], value, "ds")
+    if letter == "L":
+        return f"{'ymm' if i.vex == '256' else 'xmm'}{value >> 4 & (15 if i.bits == 64 else 7)}"
     if letter == "J":
         bits = 64 if i.bits == 64 else 16 if i.operand_size == "w" else 32
         return f"0x{(i.address + i.at + value) & ((1 << bits) - 1):x}"
@@ -344,6 +398,8 @@ def _mnemonic(row: Row, i: _Instruction) -> str:
         return _BY_SIZE[name]["wdq".index(i.operand_size)]
     if name in _ADDRESS_COUNTERS:
         return _ADDRESS_COUNTERS[name][i.address_bits]
+    if name in _BY_WIDTH and i.operand_size == "q":
+        return _BY_WIDTH[name]
     if name in _STRINGS:
         operand = next(operand for operand in row.operands if operand.letter in "XY")
         return name.lower() + _size_letter(operand.size, i.operand_size)
@@ -365,7 +421,7 @@ def _immediates(row: Row, i: _Instruction) -> None:
             i.immediates.append(i.take(2) << 32 | offset)
         elif operand.letter == "O":
             i.immediates.append(i.take(_immediate_bytes(operand, i)))
-        elif operand.letter in "IJ":
+        elif operand.letter in "IJL":
             unsigned = operand.letter == "I" and operand.size == "w"
             count = _immediate_bytes(operand, i)
             i.immediates.append(i.take(count) if unsigned else i.take_signed(count))
@@ -378,6 +434,8 @@ def _disassemble(i: _Instruction, features: Container[str] | None) -> str:
         opcode_map, i.opcode = 1, i.take(1)
         if i.opcode in (0x38, 0x3A):
             opcode_map, i.opcode = (2 if i.opcode == 0x38 else 3), i.take(1)
+    elif i.opcode in (0xC4, 0xC5):
+        opcode_map = _read_vex(i, features) or 0
     candidates = _rows_for(opcode_map, i.opcode)
     if any(row.has_modrm for row in candidates):
         i.modrm = i.take(1)
@@ -395,14 +453,20 @@ def _disassemble(i: _Instruction, features: Container[str] | None) -> str:
     i.operand_size = _operand_size(row, i)
     in_memory = any(operand.letter in "EMQW" for operand in row.operands)
     if row.has_modrm and mod != 3 and not any(operand.letter in "CD" for operand in row.operands):
-        _read_memory(i)
+        if row.has("vsib") and (i.modrm & 7 != 4 or i.address_bits == 16):
+            raise _Undefined(i.at)
+        _read_memory(i, row)
         if not in_memory:
             i.memory = ""
     _immediates(row, i)
+    if i.misprefixed or (row.vex and i.vvvv and not any(operand.letter in "BH" for operand in row.operands)):
+        raise _Undefined(i.at)
+    if row.has("vsib") and len({i.vector_index, i.vvvv, i.modrm >> 3 & 7 | (i.rex & 4) << 1}) < 3:
+        raise _Undefined(i.at)  # destination, mask and index must differ
     if i.lock and not (row.has("lock") and i.memory):
         raise _Undefined(i.at)
     shown = [operand for operand in row.operands if operand.letter != "!"]
-    first = _size_letter(shown[0].size, i.operand_size) if shown and shown[0].letter not in "VUNP" else "b"
+    first = _size_letter(shown[0].size, i.operand_size) if shown and shown[0].letter not in "VUNPH" else "b"
     if row.has("d64") and shown and shown[0].letter == "I":
         first = i.operand_size  # PUSH extends its immediate
     texts = [_operand_text(operand, i, first) for operand in shown]

@@ -226,7 +226,7 @@ _WHY_NOT = {
     "vector registers wider than 128 bits are not modelled": (
         "avx avx2 avx512f f16c fma xop fma4 vaes vpclmulqdq avx_vnni"
     ),
-    "VEX-encoded instructions are not modelled": "bmi1 bmi2 tbm",
+    "XOP-encoded instructions are not modelled": "tbm",
     "safer mode extensions are not modelled": "smx",
     "3DNow! arithmetic is not modelled": "3dnow 3dnowext",
     "supervisor state components (IA32_XSS) are not modelled": "xsaves",

@@ -8,6 +8,10 @@ A row is one line of the opcode map (Intel SDM volume 2D, appendix A), written
   one accepts any); `/n` is an opcode extension in ModRM.reg; `50+r` has a register in the low three bits; a byte
   beyond the opcode is an exact ModRM byte (`0F 01 C8`), `D8 C0+i` one with a register in its low three bits.  A row
   with an exact ModRM byte goes before one with an extension or none.
+* opcode of a VEX-encoded row, as the manual writes it (SDM 2A, 3.1.1.2): `VEX.256.66.0F38.W0 16`: the vector length
+  (128, 256, LIG where VEX.L is ignored, LZ where it must be 0), the prefix that VEX implies (NP, 66, F3, F2), the map
+  (0F, 0F38, 0F3A), VEX.W (W0, W1, WIG), then the opcode byte and, as above, `/n`.  `128/256` stands for two rows;
+  `feature=avx/avx2` in it gives the feature of each.  VEX.vvvv must be 1111b unless an operand is B or H.
 * operands: the letters and sizes of appendix A.2, separated by commas; registers by name; `rAXv` is rAX by operand
   size; `!v` is no operand, it says that the operand size matters, `!a` that the address size does.
 * flags: `w=oszapc r=c u=a`: written with a defined value, read, undefined afterwards.
@@ -19,7 +23,9 @@ A line starting with # and anything behind ` #` is a comment; `-` or nothing sta
 from __future__ import annotations
 
 import importlib
+import itertools
 import pkgutil
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -36,12 +42,15 @@ FLAG_BITS = {"c": 0x1, "p": 0x4, "a": 0x10, "z": 0x40, "s": 0x80, "i": 0x200, "d
 
 LETTERS: dict[str, str] = {
     "A": "far pointer in the instruction",
+    "B": "general register by VEX.vvvv",
     "C": "control register by ModRM.reg",
     "D": "debug register by ModRM.reg",
     "E": "general register or memory by ModRM.rm",
     "G": "general register by ModRM.reg",
+    "H": "XMM or YMM register by VEX.vvvv",
     "I": "immediate",
     "J": "relative branch target",
+    "L": "XMM or YMM register by bits 7:4 of an immediate byte",
     "M": "memory by ModRM.rm",
     "N": "MMX register by ModRM.rm",
     "O": "memory at an offset in the instruction",
@@ -49,9 +58,9 @@ LETTERS: dict[str, str] = {
     "Q": "MMX register or memory by ModRM.rm",
     "R": "general register by ModRM.rm",
     "S": "segment register by ModRM.reg",
-    "U": "XMM register by ModRM.rm",
-    "V": "XMM register by ModRM.reg",
-    "W": "XMM register or memory by ModRM.rm",
+    "U": "XMM or YMM register by ModRM.rm",
+    "V": "XMM or YMM register by ModRM.reg",
+    "W": "XMM or YMM register or memory by ModRM.rm",
     "X": "memory at DS:rSI",
     "Y": "memory at ES:rDI",
     "Z": "general register by the opcode's low three bits",
@@ -73,10 +82,11 @@ SIZES: dict[str, str] = {
     "p": "far pointer of 32, 48 or 80 bits by operand size",
     "s": "6 or 10 bytes: limit and base (LGDT)",
     "t": "80 bits",
-    "x": "128 bits",
+    "x": "128 bits; 256 with VEX.256",
     "dq": "128 bits",
-    "ps": "128 bits of singles",
-    "pd": "128 bits of doubles",
+    "qq": "256 bits",
+    "ps": "128 bits of singles; 256 with VEX.256",
+    "pd": "128 bits of doubles; 256 with VEX.256",
     "ss": "one single",
     "sd": "one double",
     "pi": "64 bits in an MMX register",
@@ -119,15 +129,20 @@ ATTRIBUTES: dict[str, str] = {
     "x87": "#NM by CR0.EM and CR0.TS",
     "mmx": "#UD by CR0.EM, #NM by CR0.TS",
     "sse": "#UD by CR0.EM and CR4.OSFXSR, #NM by CR0.TS",
+    "avx": "#UD by CR4.OSXSAVE and XCR0[2:1], #NM by CR0.TS",
+    "vsib": "=128 or 256: the memory operand has a vector register of that length as its index; the handler adds it",
+    "elements": "the memory operand is accessed element by element; the handler does the segmentation",
     "unaligned": "a memory operand of 16 bytes need not be aligned",
     "variant": "=NAME: the handler's name ends with _NAME; the row goes before others of its encoding",
     "undefined": "=RULE: results that the manual leaves undefined (x86emu/conform/compare.py)",
     "approximate": "=RULE: results that the manual only bounds (x86emu/conform/compare.py)",
     "handler": "=NAME: the handler's name where the computed one does not fit",
 }
-_WITH_VALUE = frozenset({"feature", "aux", "handler", "variant", "undefined", "approximate"})
+_WITH_VALUE = frozenset({"feature", "aux", "handler", "variant", "undefined", "approximate", "vsib"})
 _EXCLUSIVE = (("mem", "reg"), ("i64", "o64"), ("W0", "W1"), ("rep", "repz"), ("ro", "wo"), ("d64", "f64"))
 _PREFIXES = ("66", "F3", "F2")
+_VEX_LENGTHS = {"128": "128", "256": "256", "LIG": "LIG", "LZ": "128"}
+_VEX_MAPS = {"0F": b"\x0f", "0F38": b"\x0f\x38", "0F3A": b"\x0f\x3a"}
 
 
 @dataclass(frozen=True)
@@ -170,10 +185,14 @@ class Row:
     attributes: dict[str, str | int | bool] = field(hash=False)
     source: str = ""
     """file:line"""
+    vex: str = ""
+    """Empty for a row without VEX; otherwise its vector length: "128", "256", or "LIG" for either."""
 
     @property
     def map(self) -> int:
-        """Opcode map: 0 one-byte, 1 after 0F, 2 after 0F 38, 3 after 0F 3A."""
+        """Opcode map: 0 one-byte, 1 after 0F, 2 after 0F 38, 3 after 0F 3A; 4 to 6 are those three behind VEX."""
+        if self.vex:
+            return {1: 4, 2: 5 if self.opcode[1:2] == b"\x38" else 6}[len(self.opcode) - 1]
         if self.opcode[0] != 0x0F or len(self.opcode) == 1:
             return 0
         return {2: 1, 3: 2 if self.opcode[1] == 0x38 else 3}[len(self.opcode)]
@@ -193,6 +212,8 @@ class Row:
 
     def __str__(self) -> str:
         opcode = " ".join(f"{byte:02X}" for byte in self.opcode) + ("+r" if self.plus_r else "")
+        if self.vex:
+            opcode = f"VEX.{self.vex} {opcode}"
         if self.extension is not None:
             opcode += f" /{self.extension}"
         if self.modrm is not None:
@@ -246,6 +267,32 @@ def _parse_opcode(text: str, where: str) -> tuple[str, bytes, int | None, bool, 
     if plus_r and (modrm is not None or values[-1] & 7):
         raise TableError(f"{where}: `+r` belongs to an opcode byte whose low three bits are 0, as in `50+r`.")
     return prefix, values[:length], extension, plus_r, modrm, plus_i
+
+
+def _parse_vex(text: str, where: str) -> tuple[str, str, bytes, int | None, str]:
+    """Vector length, prefix, opcode, extension and W attribute of `VEX.128.66.0F.WIG 58 /n`."""
+    head, *tokens = text.split()
+    parts = head.split(".")[1:]
+    if (
+        len(parts) != 4
+        or parts[0] not in _VEX_LENGTHS
+        or parts[1] not in ("NP", *_PREFIXES)
+        or parts[2] not in _VEX_MAPS
+        or parts[3] not in ("W0", "W1", "WIG")
+    ):
+        raise TableError(
+            f"{where}: {head!r} is no VEX encoding; write VEX, then one each of {' '.join(_VEX_LENGTHS)} 128/256, "
+            f"of NP 66 F3 F2, of {' '.join(_VEX_MAPS)} and of W0 W1 WIG, with points between."
+        )
+    extension: int | None = None
+    if tokens and tokens[-1][:1] == "/":
+        if tokens[-1][1:] not in tuple("01234567") or len(tokens[-1]) != 2:
+            raise TableError(f"{where}: {tokens[-1]!r} is no opcode extension; write /0 to /7.")
+        extension = int(tokens.pop()[1])
+    if len(tokens) != 1:
+        raise TableError(f"{where}: behind {head} stands one opcode byte, then perhaps /0 to /7; not {text!r}.")
+    opcode = _VEX_MAPS[parts[2]] + bytes([_hex_byte(tokens[0], where)])
+    return _VEX_LENGTHS[parts[0]], parts[1], opcode, extension, parts[3]
 
 
 def parse_operand(text: str, where: str = "operand") -> Operand:
@@ -304,13 +351,21 @@ def parse_row(line: str, where: str) -> Row:
             f"{where}: the row has {len(columns)} columns; write opcode | mnemonic | operands | flags | attributes."
         )
     columns += [""] * (5 - len(columns))
-    prefix, opcode, extension, plus_r, modrm, plus_i = _parse_opcode(columns[0], where)
+    vex = width = ""
+    plus_r = plus_i = False
+    modrm: int | None = None
+    if columns[0].startswith("VEX"):
+        vex, prefix, opcode, extension, width = _parse_vex(columns[0], where)
+    else:
+        prefix, opcode, extension, plus_r, modrm, plus_i = _parse_opcode(columns[0], where)
     mnemonic = columns[1]
     if not mnemonic.replace("_", "").isalnum() or mnemonic != mnemonic.upper():
         raise TableError(f"{where}: {mnemonic!r} is no mnemonic; write capital letters, digits and _.")
     operands = tuple(parse_operand(t.strip(), where) for t in columns[2].split(",")) if columns[2] else ()
     written, read, undefined = _parse_flags(columns[3], where)
     attributes = _parse_attributes(columns[4], where)
+    if width in ("W0", "W1"):
+        attributes[width] = True
     try:
         feature = feature_named(str(attributes.get("feature", "base"))).name
     except UserInputError as error:
@@ -318,13 +373,15 @@ def parse_row(line: str, where: str) -> Row:
     letters = [operand.letter for operand in operands]
     if sum(letter in RM_LETTERS for letter in letters) > 1:
         raise TableError(f"{where}: two operands of {columns[2]!r} want ModRM.rm.")
+    if not vex and (set("BHL") & set(letters) or "qq" in [operand.size for operand in operands]):
+        raise TableError(f"{where}: the operands B, H, L and the size qq are for rows with VEX.")
     if "Z" in letters and not plus_r:
         raise TableError(f"{where}: an operand Z needs an opcode with `+r`.")
     if "STi" in [operand.name for operand in operands] and not plus_i:
         raise TableError(f"{where}: an operand STi needs an exact ModRM byte with `+i`.")
     return Row(
         prefix, opcode, extension, plus_r, modrm, plus_i, mnemonic, operands, written, read, undefined, feature,
-        attributes, where,
+        attributes, where, vex,
     )  # fmt: skip
 
 
@@ -333,9 +390,21 @@ def parse_rows(text: str, name: str, first_line: int = 1) -> list[Row]:
     rows = []
     for number, raw in enumerate(text.splitlines(), first_line):
         line = raw.split(" #")[0].strip() if not raw.lstrip().startswith("#") else ""
-        if line:
-            rows.append(parse_row(line, f"{name}:{number}"))
+        for one in _both_lengths(line) if line else ():
+            rows.append(parse_row(one, f"{name}:{number}"))
     return rows
+
+
+def _both_lengths(line: str) -> list[str]:
+    """A row, or the two rows that `VEX.128/256` stands for."""
+    if not line.startswith("VEX.128/256."):
+        return [line]
+    short = _FEATURES_BY_LENGTH.sub(r"feature=\1", line)
+    long = _FEATURES_BY_LENGTH.sub(r"feature=\2", line)
+    return [short.replace("128/256", "128", 1), long.replace("128/256", "256", 1)]
+
+
+_FEATURES_BY_LENGTH = re.compile(r"feature=(\w+)/(\w+)")
 
 
 def check_unambiguous(rows: Iterable[Row]) -> None:
@@ -348,15 +417,14 @@ def check_unambiguous(rows: Iterable[Row]) -> None:
         kinds = ["mem"] if row.has("mem") else ["reg"] if row.has("reg") or row.modrm is not None else ["mem", "reg"]
         modes = ["o64"] if row.has("o64") else ["i64"] if row.has("i64") else ["i64", "o64"]
         widths = ["W0"] if row.has("W0") else ["W1"] if row.has("W1") else ["W0", "W1"]
-        for kind in kinds:
-            for mode in modes:
-                for width in widths:
-                    encoding = (row.prefix, row.opcode, row.extension, row.plus_r, row.modrm)
-                    key = (*encoding, kind, mode, width, row.feature)
-                    if key in seen:
-                        other = seen[key]
-                        raise TableError(f"{row.source}: `{row}` encodes the same as `{other}` at {other.source}.")
-                    seen[key] = row
+        lengths = ["128", "256"] if row.vex == "LIG" else [row.vex]
+        for kind, mode, width, length in itertools.product(kinds, modes, widths, lengths):
+            encoding = (row.prefix, row.opcode, row.extension, row.plus_r, row.modrm)
+            key = (*encoding, kind, mode, width, length, row.feature)
+            if key in seen:
+                other = seen[key]
+                raise TableError(f"{row.source}: `{row}` encodes the same as `{other}` at {other.source}.")
+            seen[key] = row
 
 
 _cache: list[Row] | None = None

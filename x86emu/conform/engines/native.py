@@ -29,7 +29,10 @@ from x86emu.isa.features import FEATURES
 (_CONT, _SINGLESTEP, _GETREGS, _SETREGS, _ATTACH, _GETFPREGS, _SETFPREGS, _SETOPTIONS, _GETSIGINFO) = (
     7, 9, 12, 13, 16, 14, 15, 0x4200, 0x4202,
 )  # fmt: skip
+_GETREGSET, _SETREGSET, _XSTATE = 0x4204, 0x4205, 0x202
 _EXITKILL = 0x100000
+_XSAVE_BYTES, _AVX_OFFSET, _AVX_BYTES = 576, 576, 256
+"""Legacy region and header of an XSAVE area, and where AVX lies behind them (SDM 1, 13.4)."""
 _WALL = 0x40000000
 
 # struct user_regs_struct of <sys/user.h>
@@ -103,7 +106,33 @@ class _Child:
         self.wait()
         self.request(_SETOPTIONS, 0, _EXITKILL)
         self._registers = (ctypes.c_uint64 * len(_REGS))()
+        self.avx = "avx" in host_features()
+        # the kernel takes the area only in its full length, of which a case concerns the beginning
+        self._area = np.zeros(1 << 14, np.uint8)
+        self._vector = (ctypes.c_uint64 * 2)(self._area.ctypes.data, len(self._area))
+        if self.avx:
+            self.request(_GETREGSET, _XSTATE, ctypes.addressof(self._vector))
+            self._area[:] = 0
+            self._area[512] = 7  # XSTATE_BV: x87, SSE, AVX
         self._prepare(layout, shared)
+
+    def set_floats(self, image: NDArray[np.uint8]) -> None:
+        """x87, SSE and, where the host has it, AVX state from an image of the form of _images()."""
+        if not self.avx:
+            self.request(_SETFPREGS, 0, image.ctypes.data)
+            return
+        self._area[:512] = image[:512]
+        self._area[512] = 7
+        self._area[_AVX_OFFSET : _AVX_OFFSET + _AVX_BYTES] = image[_AVX_OFFSET:]
+        self.request(_SETREGSET, _XSTATE, ctypes.addressof(self._vector))
+
+    def get_floats(self, image: NDArray[np.uint8]) -> None:
+        """The other way round."""
+        if not self.avx:
+            self.request(_GETFPREGS, 0, image.ctypes.data)
+            return
+        self.request(_GETREGSET, _XSTATE, ctypes.addressof(self._vector))
+        image[:] = self._area[: len(image)]
 
     def request(self, what: int, address: int, data: int) -> None:
         """One ptrace request. Raises EngineError where the child is gone."""
@@ -209,7 +238,7 @@ class NativeEngine:
     def run_batch(self, cases: Records) -> Records:
         """All cases; a child that dies is replaced, and its case reports vector -2."""
         regs = self._general_registers(cases)
-        floats = _fxsave_images(cases)
+        floats = _images(cases)
         outcomes = cases.copy()
         digests = np.zeros(len(cases), np.uint64)
         vectors = np.full(len(cases), NO_VECTOR, np.int16)
@@ -218,7 +247,7 @@ class NativeEngine:
         for n in range(len(cases)):
             try:
                 vectors[n], addresses[n], digests[n] = self._one(
-                    cases[n], regs[n : n + 1].ctypes.data, floats[n : n + 1].ctypes.data, windows[n]
+                    cases[n], regs[n : n + 1].ctypes.data, floats[n], windows[n]
                 )
             except EngineError:
                 vectors[n] = -2
@@ -229,7 +258,7 @@ class NativeEngine:
         # a breakpoint reports the address behind it
         return outcomes
 
-    def _one(self, case: Any, regs: int, floats: int, window: NDArray[np.uint8]) -> tuple[int, int, int]:
+    def _one(self, case: Any, regs: int, floats: NDArray[np.uint8], window: NDArray[np.uint8]) -> tuple[int, int, int]:
         child = self._living_child()
         layout = self.layout
         at = int(case["rip"]) - layout.code
@@ -238,7 +267,7 @@ class NativeEngine:
         place = int(case["window_address"]) - layout.data
         self._data[place : place + WINDOW_BYTES] = window
         child.request(_SETREGS, 0, regs)
-        child.request(_SETFPREGS, 0, floats)
+        child.set_floats(floats)
         steps = int(case["steps"])
         request = _SINGLESTEP if steps & STEP else _CONT
         view = (ctypes.c_uint64 * len(_REGS)).from_address(regs)
@@ -253,7 +282,7 @@ class NativeEngine:
                 view[_RIP] -= 1
             if vector != NO_VECTOR or request == _CONT or view[_RIP] == layout.code + at + length:
                 break
-        child.request(_GETFPREGS, 0, floats)
+        child.get_floats(floats)
         self._code[at : at + length] = 0xCC
         window[:] = self._data[place : place + WINDOW_BYTES]
         self._data[place : place + WINDOW_BYTES] = self._pristine[place : place + WINDOW_BYTES]
@@ -301,6 +330,7 @@ class NativeEngine:
             outcomes["st_mantissa"][:, n] = floats[:, 32 + 16 * n : 40 + 16 * n].copy().view("<u8")[:, 0]
             outcomes["st_exponent"][:, n] = floats[:, 40 + 16 * n : 42 + 16 * n].copy().view("<u2")[:, 0]
         outcomes["xmm"] = floats[:, 160:416].copy().view("<u8").reshape(-1, 16, 2)
+        outcomes["ymm_high"] = floats[:, _AVX_OFFSET:].copy().view("<u8").reshape(-1, 16, 2)
 
     # ----- case by case -----
     def set_state(self, state: State) -> None:
@@ -330,9 +360,10 @@ class NativeEngine:
         return state_of(self._single[1], self.layout)
 
 
-def _fxsave_images(cases: Records) -> NDArray[np.uint8]:
-    """FXSAVE images (SDM 1, table 10-2)."""
-    images = np.zeros((len(cases), 512), np.uint8)
+def _images(cases: Records) -> NDArray[np.uint8]:
+    """XSAVE areas up to the AVX component (SDM 1, tables 10-2 and 13-1)."""
+    images = np.zeros((len(cases), _AVX_OFFSET + _AVX_BYTES), np.uint8)
+    images[:, _AVX_OFFSET:] = np.ascontiguousarray(cases["ymm_high"]).view(np.uint8).reshape(-1, _AVX_BYTES)
     images[:, 0:2] = cases["control"].astype("<u2").reshape(-1, 1).view(np.uint8)
     images[:, 2:4] = cases["status"].astype("<u2").reshape(-1, 1).view(np.uint8)
     images[:, 4] = cases["valid"]

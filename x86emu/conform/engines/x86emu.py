@@ -95,7 +95,7 @@ class _Processor:
         cpu.rip = state.rip
         cpu.mxcsr = state.mxcsr
         for n, value in enumerate(state.vectors):
-            cpu.set_xmm(n, value & (1 << 128) - 1)
+            cpu.set_ymm(n, value)
         cpu.set_fpu(state.x87.control, state.x87.status, state.x87.valid, state.x87.st)
         self.state = state
 
@@ -107,7 +107,7 @@ class _Processor:
             rip=cpu.rip,
             rflags=cpu.rflags,
             segments=[getattr(cpu, name).selector for name in SEGMENT_NAMES],
-            vectors=[cpu.xmm(n) for n in range(16)],
+            vectors=[cpu.ymm(n) for n in range(16)],
             mxcsr=cpu.mxcsr,
             x87=X87(fpu["control"], fpu["status"], fpu["valid"], fpu["st"]),
             memory={},

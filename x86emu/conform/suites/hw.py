@@ -27,7 +27,7 @@ from x86emu.isa.table import Row, load_rows
 
 GPR = ("rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", *(f"r{n}" for n in range(8, 16)))
 SIGNAL_VECTORS = {4: (6,), 5: (1, 3, 4), 8: (0, 16, 19), 11: (4, 5, 7, 12, 13, 14, 17)}
-MODEL = "default,+adx,+sse4a,+sha,+clflushopt"
+MODEL = "default,+adx,+sse4a,+sha,+clflushopt,+bmi1,+bmi2"
 """What the captured processor and the core have in common."""
 PART = 2000
 _SHOWN = 5
@@ -159,8 +159,7 @@ class _Hardware:
             layout = layout_of(header)
             options: dict[str, Any] = {"layout": layout}
             if name == "x86emu":
-                model = resolve_model(MODEL)
-                options["model"] = replace(model, features=model.features | {"bmi1"})
+                options["model"] = resolve_model(MODEL)
             self._open[key] = open_engine(name, **options), header, lines, layout
         return self._open[key]
 
