@@ -22,12 +22,13 @@ def test_linux_reads_a_virtio_disk(format: str, tmp_path: Path) -> None:
         create_image(image, backing_file="base.qcow2")
     run = boot(
         tmp_path, "--kernel", guest("linux64.vmlinuz"), "--initrd", guest("linux64-disk.cpio.gz"),
-        "--append", f"console=ttyS0 gk.load=virtio_pci,virtio_blk,virtio_rng,{FILE_SYSTEM} gk.disk=vda1",
+        "--append", f"console=ttyS0 gk.load=virtio_pci,virtio_blk,virtio_rng,{FILE_SYSTEM} gk.disk=vda1 gk.info",
         "--disk", f"{image},if=virtio,snapshot", "--rng",
     )  # fmt: skip
     assert run.code == 0 and "linux64-disk disk vda1 OK" in run.marks, run
     mmio = run.counters["mmio"]
     assert isinstance(mmio, dict) and mmio["virtio disk 0"]["writes"] > 100 and mmio["virtio-rng"]["writes"] > 20
+    assert "PCI-MSI" in run.serial and "virtio0-req.0" in run.serial, run
 
 
 @pytest.mark.parametrize("interface", ["virtio", "nvme"])
@@ -40,10 +41,11 @@ def test_seabios_boots_from_it(interface: str, tmp_path: Path) -> None:
 def test_linux_reads_an_nvme_disk(tmp_path: Path) -> None:
     run = boot(
         tmp_path, "--kernel", guest("linux64.vmlinuz"), "--initrd", guest("linux64-disk.cpio.gz"),
-        "--append", f"console=ttyS0 gk.load={FILE_SYSTEM} gk.disk=nvme0n1p1",
+        "--append", f"console=ttyS0 gk.load={FILE_SYSTEM} gk.disk=nvme0n1p1 gk.info",
         "--disk", f"{guest('linux64-fat.img')},if=nvme,snapshot",
     )  # fmt: skip
     assert run.code == 0 and "linux64-disk disk nvme0n1p1 OK" in run.marks, run
+    assert "PCI-MSI" in run.serial and "nvme0q1" in run.serial, run
 
 
 def test_libata_uses_dma(tmp_path: Path) -> None:

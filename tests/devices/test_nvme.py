@@ -259,3 +259,23 @@ def test_random_driver_breaks_nothing(memory, seed):
                 d10=dice.choice((0, 1, 15 << 16 | 1, value)), d11=dice.choice((1, 3, 65537, value)), d12=value & 511,
             )  # fmt: skip
     driver.function.load(driver.function.save())
+
+
+def test_each_completion_queue_has_its_message(disk, memory):
+    driver = Driver(disk, memory)
+    driver.enable()
+    assert driver.command(5, prp1=CQ, d10=15 << 16 | 1, d11=3 << 16 | 3)[0] == 0x108 | DO_NOT_RETRY  # pin: 0 only
+    sent = []
+    driver.function.bus.message_sink = lambda requester, address, data: sent.append(data)
+    msix = driver.function.msix
+    for vector in range(msix.vectors):
+        msix.write_table(16 * vector, 4, 0xFEE0_0000)
+        msix.write_table(16 * vector + 8, 4, 0x70 + vector)
+        msix.write_table(16 * vector + 12, 4, 0)
+    driver.function.config_write(msix.at + 2, 2, 0x8000)
+    driver.submit(5, prp1=CQ, d10=15 << 16 | 1, d11=3 << 16 | 3)
+    driver.submit(1, prp1=SQ, d10=15 << 16 | 1, d11=1 << 16 | 1)
+    driver.submit(0, 1, nsid=1)
+    assert sent == [0x70, 0x70, 0x73] and not driver.level
+    driver.submit(5, prp1=CQ, d10=15 << 16 | 2, d11=9 << 16 | 3)
+    assert struct.unpack("<H", memory.read(ADMIN_CQ + 16 * 3 + 14, 2))[0] >> 1 == 0x108 | DO_NOT_RETRY

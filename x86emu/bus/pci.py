@@ -1,9 +1,9 @@
 """PCI: configuration mechanism 1, functions with their configuration space, BARs and INTx lines.
 
 PCI Local Bus Specification 3.0: chapter 3.2.2.3.2 (mechanism 1), chapter 6.1 and 6.2 (configuration space, BARs),
-chapter 2.2.6 (interrupt pins). One bus, no bridges to further ones yet; a BAR of which any byte lies in another
-claimed region does not decode until the addresses are free (on hardware both targets would answer and corrupt each
-other).
+chapter 2.2.6 (interrupt pins), chapter 6.7 (capability list); bus/pci_messages.py has MSI and MSI-X.  One bus, no
+bridges to further ones yet; a BAR of which any byte lies in another claimed region does not decode until the addresses
+are free (on hardware both targets would answer and corrupt each other).
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ COMMAND_IO, COMMAND_MEMORY, COMMAND_MASTER, COMMAND_INTX_DISABLE = 0x001, 0x002,
 STATUS_INTERRUPT, STATUS_CAPABILITIES = 0x08, 0x10
 # I/O, memory, master, special cycles, MWI, palette snoop, parity response, SERR#, fast back-to-back, INTx disable
 COMMAND_WRITABLE = 0x077F
+FIRST_CAPABILITY = 0x40  # offsets below belong to the header
 
 ALL_ONES = 0xFFFF_FFFF
 
@@ -58,6 +59,36 @@ class Bar:
     def register(self) -> int:
         """Offset in configuration space."""
         return EXPANSION_ROM if self.kind == "rom" else BAR0 + 4 * self.index
+
+
+class Capability:
+    """An entry of a function's capability list with registers that do something."""
+
+    def written(self) -> None:
+        """Called after each configuration write to the function."""
+
+    def reset(self) -> None:
+        """The function was reset; its configuration space is as declared again."""
+
+    def save(self) -> dict[str, Any]:
+        """State outside configuration space."""
+        return {}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Takes on what save() gave; configuration space was loaded before."""
+
+
+class MessageCapability(Capability):
+    """MSI or MSI-X: interrupts as memory writes."""
+
+    @property
+    def enabled(self) -> bool:
+        """Whether software has turned it on; the function's pin rests then."""
+        raise NotImplementedError
+
+    def send(self, vector: int) -> None:
+        """Sends the message of `vector`, or holds it where it is masked."""
+        raise NotImplementedError
 
 
 class PciFunction(Device):
@@ -90,7 +121,11 @@ class PciFunction(Device):
         self.bus: PciBus | None = None
         self.device_number = self.function_number = 0
         self.intx_level = False
-        self.bars = tuple(bars)
+        self.interrupt_level = False
+        self.capabilities: list[Capability] = []
+        self.message_capabilities: list[MessageCapability] = []
+        self._last_link, self._free = CAPABILITIES, FIRST_CAPABILITY
+        self.bars: tuple[Bar, ...] = tuple(bars)
         self.regions: dict[int, Region] = {}
         self.declare(VENDOR_ID, 2, vendor_id)
         self.declare(DEVICE_ID, 2, device_id)
@@ -117,6 +152,29 @@ class PciFunction(Device):
             (self.write_one_clears, write_one_clears),
         ):
             target[offset : offset + size] = number.to_bytes(size, "little")
+
+    def add_bar(self, bar: Bar) -> None:
+        """One more BAR, for parts of a function that bring their own."""
+        self.bars += (bar,)
+        self._declare_bar(bar)
+
+    def add_capability(self, identifier: int, body: bytes, write_mask: bytes = b"", offset: int | None = None) -> int:
+        """Appends to the capability list (chapter 6.7); returns the offset at which the entry begins.
+
+        `body` follows the two bytes of identifier and link, `write_mask` goes with it.  Without `offset` the entry
+        goes behind the one before, the first to 40h.  BusError where configuration space is full.
+        """
+        at = self._free if offset is None else offset
+        end = at + 2 + len(body)
+        if at % 4 or end > len(self.config):
+            raise BusError(f"{self.name}: no capability of {len(body) + 2} bytes fits at {at:#x}")
+        self.declare(self._last_link, 1, at)
+        self.declare(at, 2, identifier)
+        self.declare(at + 2, len(body), int.from_bytes(body, "little"), int.from_bytes(write_mask, "little"))
+        self.initial[STATUS] |= STATUS_CAPABILITIES
+        self.config[STATUS] |= STATUS_CAPABILITIES
+        self._last_link, self._free = at + 1, end + 3 & ~3
+        return at
 
     def _declare_bar(self, bar: Bar) -> None:
         smallest = {"io": 4, "memory": 16, "memory64": 16, "rom": 2048}[bar.kind]
@@ -173,6 +231,8 @@ class PciFunction(Device):
             self._update_bars()
         elif offset < CAPABILITIES and end > BAR0:
             self._update_bars()
+        for capability in self.capabilities:
+            capability.written()
         self.config_written(offset, size)
 
     def config_written(self, offset: int, size: int) -> None:
@@ -240,12 +300,40 @@ class PciFunction(Device):
         self.intx_level = level
         self._update_intx()
 
+    def set_interrupt(self, level: bool) -> None:
+        """The function's one interrupt as a level: by its pin, or where messages are on, message 0 whenever it rises.
+
+        For functions with several messages there is `signal()`.
+        """
+        rises = level and not self.interrupt_level
+        self.interrupt_level = level
+        if rises and self.message_signalled:
+            self.signal(0)
+        self.set_intx(level)
+
+    @property
+    def message_signalled(self) -> bool:
+        """Whether software has turned MSI or MSI-X on."""
+        return any(capability.enabled for capability in self.message_capabilities)
+
+    def signal(self, vector: int) -> None:
+        """Sends the message of `vector` by whichever of MSI and MSI-X is on; nothing where neither is."""
+        for capability in self.message_capabilities:
+            if capability.enabled:
+                capability.send(vector)
+                return
+
+    def send_message(self, address: int, data: int) -> None:
+        """A message's memory write, which takes the bus-master bit like any other."""
+        if self.bus is not None and self.bus.message_sink is not None and self.command & COMMAND_MASTER:
+            self.bus.message_sink(self.requester_id, address, data)
+
     def _update_intx(self) -> None:
         status = self.config[STATUS] & ~STATUS_INTERRUPT
         self.config[STATUS] = status | (STATUS_INTERRUPT if self.intx_level else 0)
         pin = self.config[INTERRUPT_PIN]
         if self.bus is not None and pin:
-            asserted = self.intx_level and not self.command & COMMAND_INTX_DISABLE
+            asserted = self.intx_level and not self.command & COMMAND_INTX_DISABLE and not self.message_signalled
             self.bus.set_intx(self, pin, asserted)
 
     def set_irq(self, number: int, level: bool) -> None:
@@ -256,16 +344,27 @@ class PciFunction(Device):
 
     def reset(self) -> None:
         self.config[:] = self.initial
-        self.intx_level = False
+        for capability in self.capabilities:
+            capability.reset()
+        self.intx_level = self.interrupt_level = False
         self._update_intx()
         self._update_bars()
 
     def save(self) -> dict[str, object]:
-        return {**super().save(), "config": bytes(self.config), "intx_level": self.intx_level}
+        return {
+            **super().save(),
+            "config": bytes(self.config),
+            "intx_level": self.intx_level,
+            "interrupt_level": self.interrupt_level,
+            "capabilities": [capability.save() for capability in self.capabilities],
+        }
 
     def load(self, state: dict[str, Any]) -> None:
         self.config[:] = state["config"]
         self.intx_level = state["intx_level"]
+        self.interrupt_level = state["interrupt_level"]
+        for capability, saved in zip(self.capabilities, state["capabilities"], strict=True):
+            capability.load(saved)
         self._update_intx()
         self._update_bars()
         super().load(state)
@@ -298,7 +397,7 @@ class PciBus(Device):
     `intx_sink(pirq, level)` is told the four interrupt lines of the bus (0..3), each the OR of the functions wired to
     it: pin p of device d is on line (d + p - 1 + `swizzle`) mod 4, INTA# being 1; PC boards with a 440FX use -1.
     Map `read`/`write` at CF8h, length 8. Accesses to CF8h..CFBh other than by dword go to `port_below` (the PIIX reset
-    control register lies at CF9h).
+    control register lies at CF9h).  `message_sink(requester_id, address, data)` gets the functions' interrupt messages.
     """
 
     def __init__(
@@ -309,6 +408,7 @@ class PciBus(Device):
         *,
         swizzle: int = 0,
         port_below: tuple[ReadHandler, WriteHandler] | None = None,
+        message_sink: Callable[[int, int, int], object] | None = None,
         name: str = "pci",
     ) -> None:
         super().__init__(name)
@@ -318,6 +418,7 @@ class PciBus(Device):
         self.intx_sink = intx_sink
         self.swizzle = swizzle
         self.port_below = port_below
+        self.message_sink = message_sink
         self.address = 0
         self.functions: dict[tuple[int, int], PciFunction] = {}
         self._asserting: list[set[PciFunction]] = [set(), set(), set(), set()]

@@ -1,8 +1,8 @@
 """NVMe controller with one namespace (NVM Express 1.4, NVM command set), PCI class 010802h.
 
-Registers: section 3.1; queues: 4.1 to 4.6; PRP: 4.3; admin commands: 5; I/O commands: 6.  One interrupt, INTA#.
-Left out: MSI-X, SGLs, metadata, several namespaces, host memory buffer, firmware update, namespace management.
-A doorbell is worked off at once.
+Registers: section 3.1; queues: 4.1 to 4.6; PRP: 4.3; admin commands: 5; I/O commands: 6.  INTA#, or MSI-X with a vector
+for each completion queue (7.5).  Left out: SGLs, metadata, several namespaces, host memory buffer, firmware update,
+namespace management.  A doorbell is worked off at once.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from x86emu.bus.pci import COMMAND_MASTER, Bar, FunctionDma, PciFunction
+from x86emu.bus.pci_messages import Msix
 from x86emu.devices.block import DiscardBackend
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ PAGE = 4096
 SECTOR = 512
 LARGEST_QUEUE = 1024
 QUEUE_PAIRS = 8  # of I/O queues
+VECTORS = QUEUE_PAIRS + 1
+MSIX_BAR = 4
 LARGEST_TRANSFER_PAGES = 256  # MDTS 8: 1 MiB
 DOORBELLS = 0x1000
 
@@ -56,6 +59,7 @@ class Queue:
     completion: int = 0
     phase: int = 1
     interrupt: bool = True
+    vector: int = 0
 
 
 class Fatal(Exception):
@@ -93,6 +97,7 @@ class Nvme(PciFunction):
             interrupt_pin=1,
             bars=(Bar(0, 0x4000, "memory64", self.read, self.write, name),),
         )
+        self.msix = Msix(self, VECTORS, MSIX_BAR)
         self.backend = backend
         self.serial = serial
         self.dma = FunctionDma(self, dma)
@@ -172,6 +177,7 @@ class Nvme(PciFunction):
             registers[CSTS] |= CSTS_SHUTDOWN_DONE
 
     def _update_interrupt(self) -> None:
+        # Of the pin's interrupts INTMS bit 0 masks all: they are of vector 0 (7.5.1).
         pending = any(queue.interrupt and queue.head != queue.tail for queue in self.completion.values())
         self.set_intx(pending and not self.registers[INTMS] & 1)
 
@@ -238,6 +244,8 @@ class Nvme(PciFunction):
         if answers.tail == answers.size:
             answers.tail, answers.phase = 0, answers.phase ^ 1
         self._update_interrupt()
+        if answers.interrupt:
+            self.signal(answers.vector)
 
     # --- data
 
@@ -335,9 +343,9 @@ class Nvme(PciFunction):
         if not flags & 1 or base % PAGE:  # physically contiguous only
             raise CommandError(INVALID_FIELD)
         if completion:
-            if flags >> 16:
-                raise CommandError(0x108)  # there is interrupt vector 0 only
-            queues[number] = Queue(base, size, interrupt=bool(flags & 2))
+            if flags >> 16 >= (VECTORS if self.msix.enabled else 1):
+                raise CommandError(0x108)  # invalid interrupt vector
+            queues[number] = Queue(base, size, interrupt=bool(flags & 2), vector=flags >> 16)
             return
         if flags >> 16 not in self.completion or not flags >> 16:
             raise CommandError(INVALID_CQ)

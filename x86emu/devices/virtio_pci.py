@@ -2,7 +2,8 @@
 
 BAR 0 (I/O) is the legacy interface (4.1.4.10); BAR 4 (memory) holds common configuration, ISR, device configuration
 and notifications, found by the vendor capabilities at 40h.  The configuration access capability (4.1.4.9) works.
-Left out: MSI-X (the function has INTx only), packed queues.  A notification is worked off at once.
+MSI-X (4.1.5.1.2): one vector for the configuration and one for each queue, table in BAR 1; where it is on, the legacy
+interface has its two vector registers too.  Left out: packed queues.  A notification is worked off at once.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from x86emu.bus.pci import CAPABILITIES, COMMAND_MASTER, STATUS, STATUS_CAPABILITIES, Bar, FunctionDma, PciFunction
+from x86emu.bus.pci import COMMAND_MASTER, Bar, FunctionDma, PciFunction
+from x86emu.bus.pci_messages import Msix
 from x86emu.devices.virtio_device import VirtioDevice
 from x86emu.devices.virtio_ring import F_EVENT_IDX, F_INDIRECT_DESC, RingError, VirtQueue
 
@@ -31,9 +33,9 @@ NO_VECTOR = 0xFFFF
 MEMORY_BAR = 4
 COMMON, NOTIFY, ISR, DEVICE, ACCESS = 1, 2, 3, 4, 5
 PARTS = {COMMON: (0x0000, 0x1000), ISR: (0x1000, 0x1000), DEVICE: (0x2000, 0x1000), NOTIFY: (0x3000, 0x1000)}
-FIRST_CAPABILITY = 0x40
-ACCESS_CAPABILITY = 0x84
+VENDOR_CAPABILITY = 0x09
 NOTIFY_MULTIPLIER = 4
+MSIX_BAR = 1
 
 # Common configuration (4.1.4.3): offset -> (size, name); "_low" to 64-bit fields by halves.
 COMMON_FIELDS = {
@@ -45,7 +47,7 @@ COMMON_FIELDS = {
 }  # fmt: skip
 COMMON_BYTES = 0x38
 ADDRESSES = {"queue_desc": "descriptors", "queue_driver": "available", "queue_device": "used"}
-LEGACY_CONFIG = 0x14
+LEGACY_CONFIG, LEGACY_CONFIG_MSIX = 0x14, 0x18
 
 
 class VirtioPci(PciFunction):
@@ -71,25 +73,22 @@ class VirtioPci(PciFunction):
         model.queues = self.queues
         self.problem = ""  # why the device needs a reset, for a person who looks
         self._declare_capabilities()
+        self.msix = Msix(self, len(self.queues) + 1, MSIX_BAR)
         self._reset_device()
 
     def _declare_capabilities(self) -> None:
-        self.declare(STATUS, 2, STATUS_CAPABILITIES, 0, 0xF900)
-        self.declare(CAPABILITIES, 1, FIRST_CAPABILITY)
-        at = FIRST_CAPABILITY
-        for kind in (COMMON, ISR, DEVICE, NOTIFY, ACCESS):
-            length = 20 if kind in (NOTIFY, ACCESS) else 16
-            offset, size = PARTS.get(kind, (0, 0))
-            following = 0 if kind == ACCESS else at + length
-            fields = struct.pack("<BBBBB3xII", 9, following, length, kind, MEMORY_BAR, offset, size)
-            if kind == NOTIFY:
-                fields += struct.pack("<I", NOTIFY_MULTIPLIER)
-            fields = fields.ljust(length, b"\0")
-            self.declare(at, length, int.from_bytes(fields, "little"))
-            at += length
+        for kind in (COMMON, ISR, DEVICE, NOTIFY):
+            offset, size = PARTS[kind]
+            tail = struct.pack("<I", NOTIFY_MULTIPLIER) if kind == NOTIFY else b""
+            self.add_capability(
+                VENDOR_CAPABILITY, struct.pack("<BBB3xII", 16 + len(tail), kind, MEMORY_BAR, offset, size) + tail
+            )
         # Of the access capability BAR, offset, length and data can be written.
-        self.declare(ACCESS_CAPABILITY + 4, 1, MEMORY_BAR, 0xFF)
-        self.declare(ACCESS_CAPABILITY + 8, 12, 0, (1 << 96) - 1)
+        self.access = self.add_capability(
+            VENDOR_CAPABILITY,
+            struct.pack("<BBB3x12x", 20, ACCESS, MEMORY_BAR),
+            bytes(2) + b"\xff" + bytes(3) + b"\xff" * 12,
+        )
 
     # --- state of the device
 
@@ -104,6 +103,9 @@ class VirtioPci(PciFunction):
         self.driver_features = 0
         self.feature_select = [0, 0]
         self.queue_select = 0
+        self.generation = 0
+        self.config_vector = NO_VECTOR
+        self.queue_vectors = [NO_VECTOR] * len(self.queues)
         self.problem = ""
         for queue in self.queues:
             queue.reset()
@@ -114,15 +116,24 @@ class VirtioPci(PciFunction):
         self._reset_device()
         super().reset()
 
-    def interrupt(self, cause: int) -> None:
-        """Sets a cause in the ISR status and asserts INTx# until the driver has read it."""
+    def interrupt(self, cause: int, vector: int) -> None:
+        """Sends the message `vector`; without MSI-X sets a cause in the ISR status, and INTx# until it was read."""
+        if self.msix.enabled:
+            if vector != NO_VECTOR:
+                self.signal(vector)
+            return
         self.isr |= cause
         self.set_intx(True)
 
     def config_changed(self) -> None:
         """Tells the driver that the device-specific configuration has changed."""
+        self.generation = self.generation + 1 & 0xFF
         if self.status & STATUS_DRIVER_OK:
-            self.interrupt(ISR_CONFIG)
+            self.interrupt(ISR_CONFIG, self.config_vector)
+
+    def _vector(self, value: int) -> int:
+        """What a vector register reads after `value` was written: a vector that is not there is none (4.1.5.1.2)."""
+        return value if value < self.msix.vectors else NO_VECTOR
 
     def _set_status(self, value: int) -> None:
         if not value:
@@ -154,14 +165,14 @@ class VirtioPci(PciFunction):
         """Has the device work a queue off and tells the driver; also where the host has something new for it."""
         try:
             self.model.handle(index)
-            wanted = [queue.wants_interrupt() for queue in self.queues if queue.enabled]
+            wanted = [number for number, queue in enumerate(self.queues) if queue.enabled and queue.wants_interrupt()]
         except RingError as error:
             self.problem = str(error)
             self.status |= STATUS_NEEDS_RESET
-            self.interrupt(ISR_CONFIG)
+            self.interrupt(ISR_CONFIG, self.config_vector)
             return
-        if any(wanted):
-            self.interrupt(ISR_QUEUE)
+        for vector in dict.fromkeys(self.queue_vectors[number] for number in wanted):
+            self.interrupt(ISR_QUEUE, vector)
 
     def _read_isr(self) -> int:
         value, self.isr = self.isr, 0
@@ -182,16 +193,20 @@ class VirtioPci(PciFunction):
             features = self.driver_features if driver else self.offered
             select = self.feature_select[driver]
             return features >> 32 * select & 0xFFFF_FFFF if select < 2 else 0
-        if name in ("msix_config", "queue_msix_vector"):
-            return NO_VECTOR
+        if name == "msix_config":
+            return self.config_vector
+        if name == "config_generation":
+            return self.generation
         if name == "num_queues":
             return len(self.queues)
         if name == "device_status":
             return self.status
         if name == "queue_select":
             return self.queue_select
-        if queue is None or name == "config_generation":
-            return 0
+        if queue is None:
+            return NO_VECTOR if name == "queue_msix_vector" else 0
+        if name == "queue_msix_vector":
+            return self.queue_vectors[self.queue_select]
         if name == "queue_size":
             return queue.size
         if name == "queue_enable":
@@ -213,6 +228,11 @@ class VirtioPci(PciFunction):
             self._set_status(value)
         elif name == "queue_select":
             self.queue_select = value
+        elif name == "msix_config":
+            self.config_vector = self._vector(value)
+        elif name == "queue_msix_vector":
+            if queue is not None:
+                self.queue_vectors[self.queue_select] = self._vector(value)
         elif queue is not None and not queue.enabled:  # 4.1.4.3.2: set up before it is enabled
             if name == "queue_size":
                 if 0 < value <= queue.limit and not value & (value - 1):
@@ -273,28 +293,32 @@ class VirtioPci(PciFunction):
     # --- access by configuration space (4.1.4.9)
 
     def config_read(self, offset: int, size: int) -> int:
-        if ACCESS_CAPABILITY + 16 <= offset < ACCESS_CAPABILITY + 20 and (where := self._access()) is not None:
+        if self.access + 16 <= offset < self.access + 20 and (where := self._access()) is not None:
             value = self.read_memory(*where)
-            return value >> 8 * (offset - ACCESS_CAPABILITY - 16) & (1 << 8 * size) - 1
+            return value >> 8 * (offset - self.access - 16) & (1 << 8 * size) - 1
         return super().config_read(offset, size)
 
     def config_written(self, offset: int, size: int) -> None:
-        if offset == ACCESS_CAPABILITY + 16 and (where := self._access()) is not None:
+        if offset == self.access + 16 and (where := self._access()) is not None:
             self.write_memory(*where, self.get(offset, 4) & (1 << 8 * where[1]) - 1)
 
     def _access(self) -> tuple[int, int] | None:
         """Offset and length that the access capability selects in BAR 4; None where it selects nothing."""
-        bar, offset, length = struct.unpack_from("<B3xII", self.config, ACCESS_CAPABILITY + 4)
+        bar, offset, length = struct.unpack_from("<B3xII", self.config, self.access + 4)
         if bar != MEMORY_BAR or length not in (1, 2, 4) or offset % length or offset + length > 0x4000:
             return None
         return offset, length
 
     # --- the legacy interface
 
+    @property
+    def _legacy_config(self) -> int:
+        return LEGACY_CONFIG_MSIX if self.msix.enabled else LEGACY_CONFIG
+
     def read_legacy(self, offset: int, size: int) -> int:
         """BAR 0."""
-        if offset >= LEGACY_CONFIG:
-            return self._read_config(offset - LEGACY_CONFIG, size)
+        if offset >= self._legacy_config:
+            return self._read_config(offset - self._legacy_config, size)
         if offset == 0x13:
             return self._read_isr()
         queue = self._selected()
@@ -302,6 +326,7 @@ class VirtioPci(PciFunction):
             (0x00, 4, self.offered & LEGACY_FEATURES), (0x04, 4, self.driver_features & LEGACY_FEATURES),
             (0x08, 4, queue.descriptors >> 12 if queue is not None else 0),
             (0x0C, 2, queue.limit if queue is not None else 0), (0x0E, 2, self.queue_select), (0x12, 1, self.status),
+            (0x14, 2, self._common("msix_config")), (0x16, 2, self._common("queue_msix_vector")),
         )  # fmt: skip
         for begin, width, value in values:
             if begin <= offset < begin + width:
@@ -310,8 +335,10 @@ class VirtioPci(PciFunction):
 
     def write_legacy(self, offset: int, size: int, value: int) -> None:
         """BAR 0; registers take their own width only."""
-        if offset >= LEGACY_CONFIG:
-            self.model.config_write(offset - LEGACY_CONFIG, value.to_bytes(size, "little"))
+        if offset >= self._legacy_config:
+            self.model.config_write(offset - self._legacy_config, value.to_bytes(size, "little"))
+        elif offset in (0x14, 0x16):
+            self._set_common("msix_config" if offset == 0x14 else "queue_msix_vector", value & 0xFFFF)
         elif (offset, size) == (0x04, 4):
             self.driver_features = value & self.offered
         elif (offset, size) == (0x08, 4):
@@ -340,6 +367,7 @@ class VirtioPci(PciFunction):
     def save(self) -> dict[str, object]:
         return super().save() | {
             "device": (self.status, self.isr, self.driver_features, list(self.feature_select), self.queue_select),
+            "vectors": (self.generation, self.config_vector, list(self.queue_vectors)),
             "queues": [{key: getattr(queue, key) for key in VirtQueue.STATE} for queue in self.queues],
             "model": self.model.save(),
             "accepted": self.model.accepted,
@@ -348,6 +376,8 @@ class VirtioPci(PciFunction):
     def load(self, state: dict[str, Any]) -> None:
         self.status, self.isr, self.driver_features, select, self.queue_select = state["device"]
         self.feature_select = list(select)
+        self.generation, self.config_vector, vectors = state["vectors"]
+        self.queue_vectors = list(vectors)
         if self.status & STATUS_DRIVER_OK:
             self._accept()
         for queue, saved in zip(self.queues, state["queues"], strict=True):

@@ -1,4 +1,4 @@
-"""Where the board's interrupt lines and its A20 gates meet.
+"""Where the board's interrupt lines, interrupt messages and A20 gates meet.
 
 The PIIX3 has ORed what drives each of the sixteen ISA interrupts; here line n goes to input n of the 8259 pair and to
 pin n of the I/O APIC, but for the timer, which is on pin 2 (the override in the MADT and the MP table).
@@ -6,10 +6,16 @@ pin n of the I/O APIC, but for the timer, which is on pin 2 (the override in the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 TIMER_PIN = 2
+
+# Message address and data (SDM 3A 11.11.1, 11.11.2).
+MESSAGE_WINDOW, MESSAGE_WINDOW_BYTES = 0xFEE0_0000, 0x10_0000
+ADDRESS_LOGICAL, ADDRESS_REDIRECT = 0x4, 0x8
+DATA_LEVEL = 0x8000
+FIXED, LOWEST_PRIORITY = 0, 1
 
 
 class InterruptSink(Protocol):
@@ -29,6 +35,34 @@ class InterruptLines:
         """Line `number` changes."""
         self.pic.set_irq(number, level)
         self.ioapic.set_irq(TIMER_PIN if number == 0 else number, level)
+
+
+class ApicMessages(Protocol):
+    """What carries messages to the local APICs."""
+
+    def deliver(self, destination: int, logical: bool, mode: int, vector: int, level_triggered: bool, /) -> None: ...
+
+
+class MessageInterrupts:
+    """Where the messages of PCI functions go: those to FEEx_xxxxh to the local APICs, all others into memory.
+
+    With the redirection hint a fixed message to a logical destination goes to one processor of it, the one with the
+    lowest priority (SDM 3A 11.11.1).
+    """
+
+    def __init__(self, apics: ApicMessages, write: Callable[[int, bytes], object]) -> None:
+        self.apics = apics
+        self.write = write
+
+    def send(self, requester_id: int, address: int, data: int) -> None:
+        """The function `requester_id` writes the dword `data` at `address`."""
+        if not MESSAGE_WINDOW <= address < MESSAGE_WINDOW + MESSAGE_WINDOW_BYTES:
+            self.write(address, data.to_bytes(4, "little"))
+            return
+        logical, mode = bool(address & ADDRESS_LOGICAL), data >> 8 & 7
+        if mode == FIXED and logical and address & ADDRESS_REDIRECT:
+            mode = LOWEST_PRIORITY
+        self.apics.deliver(address >> 12 & 0xFF, logical, mode, data & 0xFF, bool(data & DATA_LEVEL))
 
 
 class A20Gate:

@@ -63,7 +63,7 @@ from x86emu.machine.config import DEFAULT_CPU, MachineConfig, parse_memory
 from x86emu.machine.consoles import Console, Screen, SerialConsole
 from x86emu.machine.disk_option import DiskOption, parse_disk
 from x86emu.machine.host_services import HostService
-from x86emu.machine.interrupts import A20Gate, InterruptLines
+from x86emu.machine.interrupts import A20Gate, InterruptLines, MessageInterrupts
 from x86emu.machine.memory_map import DiskGeometry, MemoryLayout, cmos_contents
 from x86emu.machine.pci_slots import PciSlots
 from x86emu.machine.run import POLL_NANOSECONDS, SOON_NANOSECONDS, RunResult, StopReason
@@ -360,6 +360,7 @@ class Machine:
                 self.bridge.set_pirq,
                 swizzle=-1,
                 port_below=(self.bridge.read_reset_control, self.bridge.write_reset_control),
+                message_sink=MessageInterrupts(self.apic_bus, self.dma.write).send,
             )
         )
         self.ports.map(PCI_CONFIG_PORT, 8, self.pci.read, self.pci.write, "PCI configuration")
