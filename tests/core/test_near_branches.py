@@ -107,8 +107,17 @@ def test_loope_and_loopne_look_at_zf(code: str, zero: int, taken: bool) -> None:
     assert guest.cpu.rflags & 0x40 == zero
 
 
-def test_66h_before_a_near_branch_is_ignored_in_64_bit_mode() -> None:
+def test_66h_before_a_near_branch_makes_it_16_bits_wide_on_amd() -> None:
     guest = Guest()
+    guest.long_mode()
+    stack = guest.cpu.rsp
+    guest.code(bytes.fromhex("66e80100"))
+    guest.step()
+    assert (guest.cpu.rip, guest.cpu.rsp, guest.word(stack - 2, 2)) == (CODE + 5 & 0xFFFF, stack - 2, CODE + 4 & 0xFFFF)
+
+
+def test_66h_before_a_near_branch_is_ignored_in_64_bit_mode_on_intel() -> None:
+    guest = Guest("default,-branch16")
     guest.long_mode()
     stack = guest.cpu.rsp
     guest.code(bytes.fromhex("66e801000000" "f4" "66c3"))

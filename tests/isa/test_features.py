@@ -70,7 +70,7 @@ def test_missing_needs_are_told() -> None:
 def test_every_feature_with_instructions_has_rows() -> None:
     # Features that are no instructions: register bits, MSRs, behaviour, and what the cpuid of a model merely tells.
     silent = set(
-        """apic arat cmp_legacy constant_tsc de erms fdp_excptn_only fpu fsrm fsrs fxsr_opt fzrm htt hypervisor la57
+        """apic arat branch16 cmp_legacy constant_tsc de erms fdp_excptn_only fpu fsrm fsrs fxsr_opt fzrm htt hypervisor la57
         lfence_serializing mca mce misalignsse mmxext mp mtrr null_sel_clr_base nx pae pat pcid pdpe1gb pentium pge pse
         pse36 smep ss topoext tsc_adjust tsc_deadline umip vme x2apic xgetbv1 zero_fcs_fds
         npt lbrv svm_lock nrip_save tsc_scale vmcb_clean flushbyasid decodeassists pausefilter pfthreshold

@@ -6,8 +6,8 @@ from x86emu._gen.forms_alu import SIZES
 from x86emu._gen.forms_move import BYTES, CONDITIONS
 
 COUNTERS = {"w": "uint16_t", "d": "uint32_t", "q": "uint64_t"}
-COMBINATIONS = (("w", "w"), ("w", "d"), ("d", "w"), ("d", "d"), ("q", "d"), ("q", "q"))
-"""Operand and address size: 16 bits of address do not exist in 64-bit code, whose near branches are all 64-bit."""
+COMBINATIONS = (("w", "w"), ("w", "d"), ("d", "w"), ("d", "d"), ("q", "d"), ("q", "q"), ("w", "q"))
+"""Operand and address size: 64-bit code has no 16 bits of address, and 16 bits of operand on AMD's processors only."""
 
 
 def terminal(name: str, *lines: str) -> str:

@@ -124,12 +124,13 @@ def stack(size: str) -> str:
     if size != "q":
         step = BYTES[size]
         pushes: list[str] = []
-        pops: list[str] = [f"cdef {ctype} v[8]"]
+        # POPA: each register is loaded before the next one is read; rSP moves last, so that a fault can be restarted
+        pops: list[str] = [f"cdef {ctype} v"]
         for place, number in enumerate(("RAX", "RCX", "RDX", "RBX", "RSP", "RBP", "RSI", "RDI"), 1):
             pushes += [f"if not stack_store(c, i, c.r[RSP] - {place * step}, <{ctype}>c.r[{number}]):", "    return"]
-            if number != "RSP":
-                pops += [f"if not stack_load(c, i, c.r[RSP] + {(8 - place) * step}, &v[{number}]):", "    return"]
-        pops += [f"set_r(c, {n}, v[{n}])" for n in ("RAX", "RCX", "RDX", "RBX", "RBP", "RSI", "RDI")]
+        for place, number in enumerate(("RDI", "RSI", "RBP", "RSP", "RBX", "RDX", "RCX", "RAX")):
+            pops += [f"if not stack_load(c, i, c.r[RSP] + {place * step}, &v):", "    return"]
+            pops += [f"set_r(c, {number}, v)"] if number != "RSP" else []
         out += handler(f"PUSHA_{size}", *pushes, f"set_sp(c, c.r[RSP] - {8 * step})")
         out += handler(f"POPA_{size}", *pops, f"set_sp(c, c.r[RSP] + {8 * step})")
     return out

@@ -55,6 +55,7 @@ cdef class BatchRunner:
     cdef bytes pristine
     cdef const uint8_t* fresh
     cdef uint32_t mode
+    cdef uint64_t code_at, code_length       # where the last case's instructions lie; the rest of the code is CCh
 
     def __init__(self, Engine engine, layout, code_physical: int, data_physical: int):
         cdef uint8_t* backing = engine.memory.shared.memory.backing
@@ -71,6 +72,7 @@ cdef class BatchRunner:
         self.pristine = layout.pristine()
         self.fresh = self.pristine
         self.mode = 0
+        self.code_at = self.code_length = 0
         memset(self.code, 0xCC, self.code_bytes)
         memcpy(self.data, self.fresh, self.data_bytes + self.stack_bytes)
 
@@ -135,11 +137,13 @@ cdef class BatchRunner:
         cdef uint32_t step
         if at + length > self.code_bytes:
             length = self.code_bytes - at
-        if memcmp(self.code + at, case.code, length) or (at + length < self.code_bytes and self.code[at + length] != 0xCC):
-            memset(self.code + at, 0xCC, length + 64 if at + length + 64 < self.code_bytes else self.code_bytes - at)
+        if at != self.code_at or length != self.code_length or memcmp(self.code + at, case.code, length):
+            memset(self.code + self.code_at, 0xCC, self.code_length)
+            invalidate_code(c.shared, self.code_physical + self.code_at, self.code_length)
             memcpy(self.code + at, case.code, length)
-            invalidate_code(c.shared, self.code_physical + at,
-                            length + 64 if at + length + 64 < self.code_bytes else self.code_bytes - at)
+            invalidate_code(c.shared, self.code_physical + at, length)
+            self.code_at = at
+            self.code_length = length
         memcpy(self.data + place, case.window, sizeof(case.window))
         # ---- registers
         memcpy(c.r, case.gpr, 128)

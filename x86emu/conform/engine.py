@@ -8,13 +8,14 @@ function run_batch() below goes case by case.
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from x86emu.conform.records import LAYOUT, NO_VECTOR, RECORD, WINDOW_BYTES, Layout, Records, digest
 from x86emu.errors import UserInputError, X86EmuError
+from x86emu.isa.models import resolve_model
 
 
 class EngineError(X86EmuError):
@@ -193,3 +194,29 @@ def open_engine(name: str, **options: Any) -> Engine:
     if not isinstance(made, Engine):
         raise UserInputError(f"{place} is no engine: it lacks methods of x86emu.conform.engine.Engine.")
     return made
+
+
+_SYSTEM = frozenset("smm vme de pse tsc msr pae mce apic sep mtrr pge mca pat pse36 syscall nx xsave".split())
+"""Features that user mode does not see, but that its page tables and registers need."""
+_engines: dict[str, Engine] = {}
+
+
+def engine_named(name: str, oracle: str = "") -> Engine:
+    """An engine that stays open for the life of this process.
+
+    x86emu becomes a processor of the oracle's make and with no feature that the oracle lacks, so that what is missing
+    there is #UD in both. Raises UserInputError where one of them cannot be had.
+    """
+    key = f"{name} for {oracle}"
+    if key not in _engines:
+        options: dict[str, Any] = {}
+        if name == "x86emu" and oracle and oracle != "x86emu":
+            judge = engine_named(oracle)
+            model = resolve_model("max")
+            options["model"] = replace(
+                model,
+                features=model.features & (judge.features() | _SYSTEM),
+                vendor=getattr(judge, "vendor", model.vendor),
+            )
+        _engines[key] = open_engine(name, **options)
+    return _engines[key]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from x86emu.conform.cases import STATES_PER_ENCODING, Batch, make_batch, make_sequences
 from x86emu.conform.compare import differences, differing
-from x86emu.conform.engine import Engine, EngineError, open_engine, run_batch
+from x86emu.conform.engine import Engine, EngineError, engine_named, run_batch
 from x86emu.conform.records import code_of
 from x86emu.conform.reproduce import one_liner
 from x86emu.conform.results import Failure, UnitResult
@@ -17,32 +17,12 @@ from x86emu.conform.shrink import shrink
 from x86emu.conform.suite import Options
 from x86emu.errors import UserInputError, X86EmuError
 from x86emu.isa.disassembler import disassemble
-from x86emu.isa.models import resolve_model
 from x86emu.isa.table import load_rows
 
 BATCH = 8000
 SEQUENCE_SHARE = 8
 """Every so many-th batch consists of random sequences."""
 _SHOWN = 3
-
-_SYSTEM = frozenset("smm vme de pse tsc msr pae mce apic sep mtrr pge mca pat pse36 syscall nx xsave".split())
-"""Features that user mode does not see, but that its page tables and registers need."""
-_engines: dict[str, Engine] = {}
-
-
-def engine_named(name: str, oracle: str = "") -> Engine:
-    """An engine that stays open for the life of this process.
-
-    x86emu becomes a processor with no feature that the oracle lacks, so that what is missing there is #UD in both.
-    """
-    key = f"{name} for {oracle}"
-    if key not in _engines:
-        options = {}
-        if name == "x86emu" and oracle:
-            model = resolve_model("max")
-            options["model"] = replace(model, features=model.features & (engine_named(oracle).features() | _SYSTEM))
-        _engines[key] = open_engine(name, **options)
-    return _engines[key]
 
 
 def common_features(engine: str, oracle: str) -> frozenset[str]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from x86emu.conform.compare import differences
-from x86emu.conform.engine import open_engine, run_batch
+from x86emu.conform.engine import engine_named, run_batch
 from x86emu.conform.records import RECORD, Records
 from x86emu.errors import UserInputError
 
@@ -30,12 +30,8 @@ def unpack(text: str) -> Records:
 def check(text: str, undefined_flags: int = 0, engine: str = "x86emu", oracle: str = "native") -> None:
     """Runs one packed case on both engines; raises AssertionError, naming what differs, where they disagree."""
     case = unpack(text)
-    tested, judge = open_engine(engine), open_engine(oracle)
-    try:
-        found = differences(case[0], run_batch(judge, case)[0], run_batch(tested, case)[0], undefined_flags)
-    finally:
-        tested.close()
-        judge.close()
+    tested, judge = engine_named(engine, oracle), engine_named(oracle)
+    found = differences(case[0], run_batch(judge, case)[0], run_batch(tested, case)[0], undefined_flags)
     assert not found, "; ".join(found)
 
 

@@ -178,7 +178,7 @@ cdef void emit(Builder* b, Decoded* d, uint32_t mode, uint32_t ip, uint32_t page
     if d.row.immediate1 == 7 or d.row.immediate1 == 8:
         r.imm = <int64_t>ip + d.length + d.immediate1
         target = <int64_t>page_offset + r.imm
-        r.aux = 1 if 0 <= target < 4096 else 0
+        r.aux = 1 if 0 <= target < 4096 and (d.operand_size or mode & MODE_CODE == MODE_CODE16) else 0
         if page_offset + ip + d.length < 4096:
             r.aux |= 2
     if plan.after:

@@ -63,4 +63,7 @@ cdef inline void fall_d(Cpu* c, Insn* i) noexcept nogil:
         fall_far(c, i, rip)
 
 cdef inline void fall_w(Cpu* c, Insn* i) noexcept nogil:
-    fall_d(c, i)
+    if unlikely((c.mode & MODE_CODE) == MODE_CODE64):     # AMD: only a branch that is taken cuts RIP off
+        fall_q(c, i)
+    else:
+        fall_d(c, i)

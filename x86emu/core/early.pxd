@@ -8,6 +8,10 @@ from x86emu.core.features cimport *
 # To be called when the fault has been raised, with RIP at the instruction and registers as before the element.
 cdef void string_fault_80286(Cpu* c) noexcept nogil
 
+# In real mode of the 80286, for an operand that lies across the segment's end: True where it may be used nevertheless;
+# otherwise what the instruction has done before its fault. To be called before the fault is raised.
+cdef bint operand_80286(Cpu* c, Insn* i, uint64_t offset) noexcept nogil
+
 cdef inline int stack_fault(Cpu* c) noexcept nogil:
     """Vector of a limit violation in the stack segment: in real mode of the 80286 it is 13 as for every other."""
     if c.features[<int>FEATURE_PRE386] and not c.cr0 & CR0_PE:

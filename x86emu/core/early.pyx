@@ -261,4 +261,22 @@ cdef void string_fault_80286(Cpu* c) noexcept nogil:
     if repeated:
         set_r(c, RCX, <uint16_t>(c.r[RCX] - taken))
 
+# ----- memory operands at the end of a segment (as captured from an 80286) -----
+cdef bint operand_80286(Cpu* c, Insn* i, uint64_t offset) noexcept nogil:
+    """POP has moved SP when it finds that it cannot store; LDS and LES read two words, the second may wrap."""
+    cdef uint64_t at = c.seg[CS].base + rip_of(c, i)
+    cdef uint8_t opcode = 0
+    cdef int n
+    if c.cr0 & CR0_PE or not c.features[<int>FEATURE_I286]:
+        return False
+    for n in range(10):
+        opcode = fetch_byte(c, at + n)
+        if opcode != 0xF0 and opcode != 0xF2 and opcode != 0xF3 and (opcode & 0xE7) != 0x26:
+            break
+    if (opcode == 0xC4 or opcode == 0xC5) and offset == 0xFFFE:
+        return True
+    if opcode == 0x8F and <uint16_t>c.r[RSP] != 0xFFFF:
+        set_r(c, RSP, <uint16_t>(c.r[RSP] + 2))
+    return False
+
 include "register_early.pxi"

@@ -56,16 +56,24 @@ cdef bint enters_handler(handler_t handler) noexcept nogil:
     return handler == INT_I or handler == INT3 or handler == INT1
 
 cdef inline void bound(Cpu* c, Insn* i, uint_t kind) noexcept nogil:
+    """The lower bound is judged before the upper one is read, as processors do."""
     cdef uint_t lower = 0
     cdef uint_t upper = 0
     cdef uint64_t ea = ea_of(c, i)
     cdef bint outside
-    if unlikely(not ld(c, i, ea, &lower)) or unlikely(not ld(c, i, (ea + sizeof(uint_t)) & c.ea_mask, &upper)):
+    if unlikely(not ld(c, i, ea, &lower)):
         return
     if uint_t is uint16_t:
-        outside = <int16_t>c.r[i.dst] < <int16_t>lower or <int16_t>c.r[i.dst] > <int16_t>upper
+        outside = <int16_t>c.r[i.dst] < <int16_t>lower
     else:
-        outside = <int32_t>c.r[i.dst] < <int32_t>lower or <int32_t>c.r[i.dst] > <int32_t>upper
+        outside = <int32_t>c.r[i.dst] < <int32_t>lower
+    if not outside:
+        if unlikely(not ld(c, i, (ea + sizeof(uint_t)) & c.ea_mask, &upper)):
+            return
+        if uint_t is uint16_t:
+            outside = <int16_t>c.r[i.dst] > <int16_t>upper
+        else:
+            outside = <int32_t>c.r[i.dst] > <int32_t>upper
     if unlikely(outside):
         fault(c, i, V_BR)
         return

@@ -4,8 +4,7 @@
 IN and OUT stay within a trace; what a device does to the processor's wires or to the board ends the slice by its kick.
 An OUT that resets, stops or interrupts by SMI, or moves the A20 gate, has done so before the next instruction.
 Repeated INS and OUTS move whole blocks between the device and the page while the direction is up and the page is plain
-memory, and element by element otherwise.  For a repeat count of zero the port's permission is not checked: there is no
-port access to permit.
+memory, and element by element otherwise.  The right to the port is checked for a repeat count of zero too.
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
 from x86emu.core.state cimport *
@@ -225,6 +224,8 @@ cdef void repeat(Cpu* c, Insn* i, uint32_t size, bint is_input) noexcept nogil:
     cdef int64_t done = 0
     cdef uint32_t port = <uint16_t>c.r[RDX]
     cdef bint ok
+    if remaining == 0 and not permitted(c, i, port, size):
+        return
     while remaining:
         want = min(remaining, allowed - <uint64_t>done)
         if want == 0 or (done and c.board.stop):

@@ -26,8 +26,9 @@ cdef void SEGMENT_EA(Cpu* c, Insn* i) noexcept nogil:
         # i.imm is the operand's length in bytes
         if unlikely(ea < s.low or ea + <uint64_t>i.imm - 1 > s.high or (i.aux >> 2) & 3 & ~s.access) and not (
                 c.features[<int>FEATURE_PRE186]):
-            fault_code(c, i, stack_fault(c) if i.seg == SS else V_GP, 0)
-            return
+            if not c.features[<int>FEATURE_PRE386] or not operand_80286(c, i, ea):
+                fault_code(c, i, stack_fault(c) if i.seg == SS else V_GP, 0)
+                return
         c.r[REG_LINEAR] = <uint32_t>(s.base + ea)
     chain(c, i)
 

@@ -12,6 +12,7 @@ from x86emu.core.mmu cimport system_load, refresh_mode, refresh_segment, canonic
 from x86emu.core.stack cimport push, stack_load, set_sp
 from x86emu.core.segmentation cimport *
 from x86emu.core.vendor cimport is_amd
+from x86emu.core.features cimport *
 
 cdef inline void set_zf(Cpu* c, bint zf) noexcept nogil:
     flags_eager(c, (arithmetic_flags(c) & ~<uint32_t>FLAG_ZF) | (FLAG_ZF if zf else 0))
@@ -61,7 +62,10 @@ cdef inline void load_far_pointer(Cpu* c, Insn* i, int seg, uint_t kind) noexcep
     cdef uint_t offset = 0
     cdef uint16_t selector = 0
     cdef uint64_t ea = ea_of(c, i)
-    if not ld(c, i, ea, &offset) or not ld(c, i, (ea + sizeof(uint_t)) & c.ea_mask, &selector):
+    cdef uint64_t second = (ea + sizeof(uint_t)) & c.ea_mask
+    if unlikely(c.features[<int>FEATURE_PRE386]) and ea == c.seg[i.seg].base + 0xFFFE:
+        second = c.seg[i.seg].base           # the second of two words wraps within the segment
+    if not ld(c, i, ea, &offset) or not ld(c, i, second, &selector):
         return
     if not load_segment(c, i, seg, selector):
         return

@@ -188,7 +188,8 @@ cdef inline bint dot_product(Cpu* c, Insn* i, bits_t kind) noexcept nogil:
     """imm8: which products are made (bits 7:4), which elements get the sum (3:0).
 
     The order of the additions differs from element to element; it shows only in the choice among several NaNs, and is
-    that of AMD's processors (the manual's pseudo-code has one order for all elements)."""
+    that of AMD's processors (the manual's pseudo-code has one order for all elements).  Products and sums have their
+    exceptions one after the other: an unmasked one of a product keeps the sums from being made (SDM 2A, DPPS)."""
     cdef bits_t* d = <bits_t*>xmm(c, i.dst)
     cdef bits_t* s = <bits_t*>xmm(c, i.src)
     cdef bits_t p[4]
@@ -200,9 +201,15 @@ cdef inline bint dot_product(Cpu* c, Insn* i, bits_t kind) noexcept nogil:
     e.flags = 0
     for k in range(n):
         p[k] = calculated(&e, FLOAT_MUL, d[k], s[k]) if i.imm >> (4 + k) & 1 else 0
+    if not float_done(c, i, e.flags):
+        return False
+    e.flags = 0
     if bits_t is uint32_t:
         for k in range(n):
             t[k] = calculated(&e, FLOAT_ADD, p[k ^ 1], p[k])
+        if not float_done(c, i, e.flags):
+            return False
+        e.flags = 0
         for k in range(n):
             p[k] = calculated(&e, FLOAT_ADD, t[k], t[k ^ 2])
     else:

@@ -142,7 +142,8 @@ cdef uint64_t round_and_pack(FloatContext* e, bint negative, int exponent, uint6
         rounded_exponent += 1
     if unlikely(rounded_exponent < smallest):
         if not (e.mxcsr & (MXCSR_UE << MXCSR_MASK_SHIFT)):
-            e.flags |= MXCSR_UE | (MXCSR_PE if lost else 0)
+            e.flags |= MXCSR_UE | (MXCSR_PE if lost else 0)      # the destination will be left as it was
+            return sign
         elif e.mxcsr & MXCSR_FTZ:
             e.flags |= MXCSR_UE | MXCSR_PE
             return sign

@@ -3,7 +3,8 @@
 #
 # A repeated instruction goes page by page where both sides are plain memory, else element by element.  Registers hold an
 # exact restart state after every step; every iteration costs one instruction of the budget, the first one having been
-# charged with the trace.
+# charged with the trace.  Repeated CMPS and SCAS leave the flags as they were until they are complete (SDM 2B, REP, for
+# faults; Intel's processors also where they are interrupted).
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int8_t, int16_t, int32_t, int64_t
 from libc.string cimport memmove, memset
 from x86emu.core.state cimport *
@@ -11,6 +12,7 @@ from x86emu.core.flags cimport *
 from x86emu.core.memory_access cimport *
 from x86emu.core.mmu cimport host_pointer
 from x86emu.core.string cimport *
+from x86emu.core.vendor cimport is_amd
 
 cdef uint64_t run_length(Cpu* c, int seg, uint64_t offset, uint64_t linear, uint64_t mask, uint32_t size,
                          bint down) noexcept nogil:
@@ -253,8 +255,32 @@ cdef uint64_t compare_run(Cpu* c, uint8_t* a, uint8_t* b, uint64_t n, uint32_t s
     compare_flags(c, x, y, size)
     return k
 
+cdef void nothing_to_repeat(Cpu* c, int operation, uint64_t mask) noexcept nogil:
+    """A count of 0 in ECX in 64-bit mode: Intel's processors clear the upper halves of RCX and of the addresses of MOVS
+    and STOS (as captured from one)."""
+    if mask != 0xFFFFFFFFULL or (c.mode & MODE_CODE) != MODE_CODE64 or is_amd(c):
+        return
+    c.r[RCX] = 0
+    if operation == MOVS:
+        c.r[RSI] = <uint32_t>c.r[RSI]
+    if operation == MOVS or operation == STOS:
+        c.r[RDI] = <uint32_t>c.r[RDI]
+
 cdef bint repeat(Cpu* c, Insn* i, int operation, uint32_t size, int until) noexcept nogil:
     """True: the instruction is complete. False: it faulted or is to be restarted; the handler returns."""
+    cdef uint32_t kind = c.f_kind
+    cdef int64_t result = c.f_result, a = c.f_a, b = c.f_b
+    if iterations(c, i, operation, size, until):
+        return True
+    if until != ANY and c.r[RCX] & address_mask(i):
+        c.f_kind = kind
+        c.f_result = result
+        c.f_a = a
+        c.f_b = b
+    return False
+
+cdef bint iterations(Cpu* c, Insn* i, int operation, uint32_t size, int until) noexcept nogil:
+    """What repeat() does, but for the flags."""
     cdef uint64_t mask = address_mask(i)
     cdef uint64_t count = c.r[RCX] & mask
     cdef uint64_t source = 0, to = 0, n, room, step
@@ -265,6 +291,8 @@ cdef bint repeat(Cpu* c, Insn* i, int operation, uint32_t size, int until) noexc
     cdef bint writes = operation == MOVS or operation == STOS
     cdef uint8_t* p
     cdef uint8_t* q
+    if count == 0:
+        nothing_to_repeat(c, operation, mask)
     while count != 0:
         n = iterations_allowed(c, count, first)
         if n == 0:

@@ -283,12 +283,12 @@ def _size_letter(size: str, operand_size: str) -> str:
     return size
 
 
-def _operand_size(row: Row, i: _Instruction) -> str:
+def _operand_size(row: Row, i: _Instruction, branch16: bool) -> str:
     if row.vex:
         return "q" if i.rex & 8 and i.bits == 64 else "d"
     override = i.operand_override and row.prefix not in ("66", "66F3", "66F2")
     if i.bits == 64:
-        if i.rex & 8 or row.has("f64"):
+        if i.rex & 8 or (row.has("f64") and not (override and branch16)):
             return "q"
         return "w" if override else "q" if row.has("d64") else "d"
     return "w" if override != (i.bits == 16) else "d"
@@ -385,7 +385,7 @@ def _operand_text(operand: Operand, i: _Instruction, first_size: str) -> str:
     if letter == "L":
         return f"{'ymm' if i.vex == '256' else 'xmm'}{value >> 4 & (15 if i.bits == 64 else 7)}"
     if letter == "J":
-        bits = 64 if i.bits == 64 else 16 if i.operand_size == "w" else 32
+        bits = 16 if i.operand_size == "w" else 64 if i.bits == 64 else 32
         return f"0x{(i.address + i.at + value) & ((1 << bits) - 1):x}"
     if letter == "A":
         return f"0x{value >> 32:x}:0x{value & 0xFFFFFFFF:x}"
@@ -450,7 +450,7 @@ def _disassemble(i: _Instruction, features: Container[str] | None) -> str:
     i.row = row
     if not row.has_modrm and any(candidate.has_modrm for candidate in candidates):
         i.at -= 1
-    i.operand_size = _operand_size(row, i)
+    i.operand_size = _operand_size(row, i, features is not None and "branch16" in features)
     in_memory = any(operand.letter in "EMQW" for operand in row.operands)
     if row.has_modrm and mod != 3 and not any(operand.letter in "CD" for operand in row.operands):
         if row.has("vsib") and (i.modrm & 7 != 4 or i.address_bits == 16):

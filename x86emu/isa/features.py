@@ -170,6 +170,7 @@ pre186             | -               | pre386 |  | what ended with the 80186: un
 pfthreshold        | 8000000a.edx.12 | pausefilter |  | PAUSE filter threshold
 v_vmsave_vmload    | 8000000a.edx.15 | npt |  | virtual VMLOAD and VMSAVE
 vgif               | 8000000a.edx.16 | svm |  | virtual global interrupt flag
+branch16           | -               | lm |  | near branches with 66h have 16 bits in 64-bit mode (AMD; APM 3, 1.2.7)
 """
 
 

@@ -1,6 +1,7 @@
 """Near control transfer (SDM 2D, table A-2 and A-3; SDM 2A to 2C: Jcc, JMP, CALL, RET, LOOP).
 
-In 64-bit mode near branches have a 64-bit operand size and ignore 66h, as on Intel processors (`f64`).
+In 64-bit mode near branches have a 64-bit operand size (`f64`) and ignore 66h as on Intel processors; AMD's take it,
+and so do the models with the feature branch16.
 The pseudo operand !a gives the handler a suffix by address size (which counter LOOP and JCXZ use).
 Far transfers, interrupts and returns from them are system rows.
 """

@@ -68,7 +68,15 @@ def host_features() -> frozenset[str]:
             if line.startswith("flags"):
                 names |= {_CPUINFO.get(name, name) for name in line.split(":")[1].split()}
                 break
+    if host_vendor() == "AuthenticAMD":
+        names.add("branch16")
     return frozenset(name for name in names if name in FEATURES)
+
+
+def host_vendor() -> str:
+    """Vendor of the host's processor, as CPUID leaf 0 tells it."""
+    with open("/proc/cpuinfo", encoding="ascii", errors="replace") as lines:
+        return next((line.split(":")[1].strip() for line in lines if line.startswith("vendor_id")), "GenuineIntel")
 
 
 def _program() -> bytes:
@@ -204,6 +212,7 @@ class NativeEngine:
         if reason:
             raise UserInputError(f"There is no native oracle here: {reason}.")
         self.layout = layout
+        self.vendor = host_vendor()
         total = layout.code_bytes + layout.data_bytes + layout.stack_bytes
         self._file = os.memfd_create("x86emu-conform", 0)
         os.ftruncate(self._file, total)

@@ -16,7 +16,7 @@ _GPR = "RAX RCX RDX RBX RSP RBP RSI RDI R8 R9 R10 R11 R12 R13 R14 R15".split()
 _GPR32 = "EAX ECX EDX EBX ESP EBP ESI EDI".split()
 _FEATURES = frozenset(
     "base i186 i286 i386 i486 cpuid pentium p6 fpu cx8 cmov mmx fxsr sse sse2 sse3 ssse3 sse4_1 sse4_2 popcnt movbe "
-    "abm adx bmi1 bmi2 aes pclmulqdq lm cx16 lahf_lm clflush mmxext".split()
+    "abm adx bmi1 bmi2 aes pclmulqdq lm cx16 lahf_lm clflush mmxext branch16".split()
 )
 
 

@@ -13,7 +13,10 @@ MODEL = CpuModel(
     model=0x5F,
     stepping=2,
     brand="AMD Athlon(tm) 64 Processor 3800+",
-    features=feature_set(X86_64, "sse3 cx16 svm lbrv extapic cr8_legacy mmxext fxsr_opt rdtscp 3dnow 3dnowext lahf_lm"),
+    features=feature_set(
+        X86_64,
+        "sse3 cx16 svm lbrv extapic cr8_legacy mmxext fxsr_opt rdtscp 3dnow 3dnowext lahf_lm branch16",
+    ),
     max_basic=1,
     max_extended=0x80000018,
     physical_bits=40,

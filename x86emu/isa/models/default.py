@@ -20,7 +20,7 @@ MODEL = CpuModel(
     features=feature_set(
         X86_64_V2,
         "rdtscp constant_tsc arat mmxext x2apic tsc_deadline tsc_adjust pdpe1gb pcid invpcid fsgsbase smep smap umip",
-        "movbe rdrand rdseed xsave xsaveopt aes pclmulqdq abm 3dnowprefetch",
+        "movbe rdrand rdseed xsave xsaveopt aes pclmulqdq abm 3dnowprefetch branch16",
     ),
     max_basic=0x0D,
     max_extended=0x8000001A,

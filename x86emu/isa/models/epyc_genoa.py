@@ -21,7 +21,7 @@ MODEL = CpuModel(
         "fsrm clflushopt clwb rdpid wbnoinvd clzero rdpru 3dnowprefetch abm sse4a misalignsse osvw topoext",
         "mmxext fxsr_opt",
         "pdpe1gb arat aperfmperf cr8_legacy extapic svm npt lbrv svm_lock nrip_save tsc_scale vmcb_clean flushbyasid",
-        "decodeassists pausefilter pfthreshold v_vmsave_vmload vgif null_sel_clr_base lfence_serializing",
+        "decodeassists pausefilter pfthreshold v_vmsave_vmload vgif null_sel_clr_base lfence_serializing branch16",
     ),
     max_basic=0x10,
     max_extended=0x80000028,

@@ -16,7 +16,7 @@ MODEL = CpuModel(
     features=feature_set(
         X86_64,
         "sse3 cx16 popcnt lahf_lm abm sse4a misalignsse 3dnowprefetch monitor osvw svm npt lbrv svm_lock nrip_save",
-        "extapic cr8_legacy mmxext fxsr_opt pdpe1gb rdtscp 3dnow 3dnowext constant_tsc",
+        "extapic cr8_legacy mmxext fxsr_opt pdpe1gb rdtscp 3dnow 3dnowext constant_tsc branch16",
     ),
     max_basic=5,
     max_extended=0x8000001A,
