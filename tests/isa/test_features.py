@@ -70,11 +70,11 @@ def test_missing_needs_are_told() -> None:
 def test_every_feature_with_instructions_has_rows() -> None:
     # Features that are no instructions: register bits, MSRs, behaviour, and what the cpuid of a model merely tells.
     silent = set(
-        """apic arat branch16 cmp_legacy constant_tsc de erms fdp_excptn_only fpu fsrm fsrs fxsr_opt fzrm htt hypervisor la57
+        """apic arat cmp_legacy constant_tsc de erms fdp_excptn_only fpu fsrm fsrs fxsr_opt fzrm htt hypervisor la57
         lfence_serializing mca mce misalignsse mmxext mp mtrr null_sel_clr_base nx pae pat pcid pdpe1gb pentium pge pse
         pse36 smep ss topoext tsc_adjust tsc_deadline umip vme x2apic xgetbv1 zero_fcs_fds
         npt lbrv svm_lock nrip_save tsc_scale vmcb_clean flushbyasid decodeassists pausefilter pfthreshold
-        v_vmsave_vmload vgif ept vpid unrestricted_guest""".split()
+        v_vmsave_vmload vgif branch16 ept vpid unrestricted_guest""".split()
     )
     with_rows = {row.feature for row in load_rows()}
     assert IMPLEMENTED - silent <= with_rows
