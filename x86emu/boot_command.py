@@ -90,6 +90,8 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     parts.add_argument("--disk", metavar="FILE[,...]", action="append", default=[],
                        help="disk image(s); ,if=ide|virtio|nvme ,format=raw|qcow2 ,snapshot ,readonly")  # fmt: skip
     parts.add_argument("--cdrom", metavar="FILE", help="ISO image")
+    parts.add_argument("--floppy", metavar="FILE[,...]", action="append", default=[],
+                       help="floppy disk image(s), 160K to 2.88M, or none for an empty drive")  # fmt: skip
     parts.add_argument("--snapshot", action="store_true", help="leave disk images unchanged")
     parts.add_argument("--rng", action="store_true", help="a virtio entropy device (the same bytes in every run)")
     parts.add_argument("--boot", metavar="ORDER", default="cd", help="letters of a, c disk, d CD-ROM, n (default cd)")
@@ -126,7 +128,7 @@ def build_machine(options: argparse.Namespace) -> Machine:
     from x86emu.firmware.bios import default_bios
     from x86emu.machine import Machine, MachineConfig
     from x86emu.machine.config import DEFAULT_CPU, parse_memory
-    from x86emu.machine.disk_option import parse_disk
+    from x86emu.machine.disk_option import parse_disk, parse_floppy
 
     def path(text: str | None) -> Path | None:
         return Path(text) if text is not None else None
@@ -139,6 +141,7 @@ def build_machine(options: argparse.Namespace) -> Machine:
             cpu=options.cpu or DEFAULT_CPU,
             disks=tuple(parse_disk(text) for text in options.disk),
             cdrom=path(options.cdrom),
+            floppies=tuple(parse_floppy(text) for text in options.floppy),
             kernel=path(options.kernel),
             initrd=path(options.initrd),
             append=options.append,

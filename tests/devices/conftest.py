@@ -26,12 +26,19 @@ class Memory:
 
     def __init__(self, size=1 << 20):
         self.bytes = bytearray(size)
+        self.changes = []
 
     def read(self, address, length):
         return bytes(self.bytes[address : address + length])
 
     def write(self, address, data):
         self.bytes[address : address + len(data)] = data
+
+    def buffer(self, address, length):
+        return memoryview(self.bytes)[address : address + length] if address + length <= len(self.bytes) else None
+
+    def changed(self, address, length):
+        self.changes.append((address, length))
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ class MemoryImage:
         if lba in self.broken:
             raise OSError("bad sector")
         for index in range(len(data) // self.sector_size):
-            self.written[lba + index] = data[index * self.sector_size : (index + 1) * self.sector_size]
+            self.written[lba + index] = bytes(data)[index * self.sector_size : (index + 1) * self.sector_size]
 
     def flush(self):
         self.flushes += 1

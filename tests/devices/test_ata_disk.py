@@ -193,7 +193,7 @@ def test_power_smart_features_and_unknown_commands(ide):
     assert word(ide.words(256), 63) == 0x0407
     ide.command(0xEF, features=0x99)
     assert ide.status == 0x51
-    for command in (0x00, 0xA0, 0xA1, 0xF5, 0x08):
+    for command in (0x00, 0xA0, 0xA1, 0xF0, 0x08):
         ide.command(command)
         assert ide.status == 0x51 and ide.inb(1) == 0x04
 
@@ -257,3 +257,202 @@ def test_configuration_space_identity(ide):
     assert ide.function.config_read(8, 4) >> 8 == 0x010180
     ide.function.config_write(0x20, 4, 0xFFFF_FFFF)
     assert ide.function.config_read(0x20, 4) == 0xFFFF_FFF1
+
+
+def password(words, text=b"secret", revision=0):
+    block = words.to_bytes(2, "little") + text.ljust(32, b"\0") + revision.to_bytes(2, "little")
+    return block.ljust(512, b"\0")
+
+
+def security(ide, command, block):
+    ide.command(command)
+    assert ide.status == 0x58
+    ide.put_words(block)
+    return ide.status
+
+
+def test_security_password_locks_at_reset_and_unlock_opens(ide, image):
+    assert security(ide, 0xF1, password(0x0000)) == 0x50
+    ide.command(0xEC)
+    data = ide.words(256)
+    assert word(data, 128) == 0x23 and word(data, 85) & 2
+    ide.function.reset()
+    for register in (0x40, 0x42):
+        ide.function.config_write(register, 2, 0x8000)
+    ide.function.config_write(4, 2, 0x0005)
+    for command in (0x20, 0x30, 0xC8, 0xE7, 0xF6):
+        ide.command(command, count=1)
+        assert ide.status == 0x51 and ide.inb(1) == 0x04, hex(command)
+    ide.command(0xEC)
+    assert word(ide.words(256), 128) == 0x27
+    assert security(ide, 0xF2, password(0, b"wrong")) == 0x51
+    assert security(ide, 0xF2, password(0)) == 0x50
+    ide.command(0x20, lba=5, count=1)
+    assert ide.words(256) == image.sector(5)
+    assert security(ide, 0xF6, password(0)) == 0x50
+    ide.command(0xEC)
+    assert word(ide.words(256), 128) == 0x21
+
+
+def test_security_counts_attempts_and_the_master_password_erases(ide, image):
+    assert security(ide, 0xF1, password(0x0001, b"master", 0x1234)) == 0x50
+    assert security(ide, 0xF1, password(0x0100)) == 0x50  # user password, level maximum
+    ide.function.channels[0].drives[0].reset()
+    for _ in range(5):
+        assert security(ide, 0xF2, password(1, b"master")) == 0x51
+    ide.command(0xF2)
+    assert ide.status == 0x51  # the count has expired
+    ide.command(0xEC)
+    data = ide.words(256)
+    assert word(data, 128) == 0x137 and word(data, 92) == 0x1234
+    ide.function.channels[0].drives[0].reset()
+    ide.command(0xF4)
+    assert ide.status == 0x51  # without ERASE PREPARE
+    ide.command(0xF3)
+    assert security(ide, 0xF4, password(1, b"master")) == 0x50
+    ide.command(0x20, lba=5, count=1)
+    assert ide.words(256) == bytes(512)
+
+
+def test_security_freeze_lock(ide):
+    ide.command(0xF5)
+    assert ide.status == 0x50
+    ide.command(0xF1)
+    assert ide.status == 0x51
+    ide.command(0xEC)
+    assert word(ide.words(256), 128) == 0x29
+
+
+def test_host_protected_area(ide, image):
+    last = image.sectors - 1
+    ide.command(0xF9, lba=100)
+    assert ide.status == 0x51  # only behind READ NATIVE MAX ADDRESS
+    ide.command(0xF8)
+    assert ide.status == 0x50 and ide.inb(3) | ide.inb(4) << 8 | ide.inb(5) << 16 == last
+    ide.command(0xF9, lba=100)
+    assert ide.status == 0x50
+    ide.command(0x20, lba=101, count=1)
+    assert ide.status == 0x51 and ide.inb(1) == 0x10
+    ide.command(0xEC)
+    assert word(ide.words(256), 60) == 101
+    ide.function.channels[0].drives[0].reset()
+    ide.command(0x20, lba=101, count=1)
+    assert ide.words(256) == image.sector(101)
+    ide.command(0x27)
+    ide.command_ext(0x37, 200, 1)  # kept over resets
+    assert ide.status == 0x50
+    ide.function.channels[0].drives[0].reset()
+    ide.command(0x20, lba=201, count=1)
+    assert ide.status == 0x51
+
+
+def test_set_max_password_lock_and_freeze(ide, image):
+    ide.command(0xF9, features=1)
+    assert ide.status == 0x58
+    ide.put_words(password(0))
+    ide.command(0xF9, features=2)
+    assert ide.status == 0x50
+    ide.command(0xF8)
+    ide.command(0xF9, lba=50)
+    assert ide.status == 0x51
+    ide.command(0xF9, features=3)
+    ide.put_words(password(0, b"wrong"))
+    assert ide.status == 0x51
+    ide.command(0xF9, features=3)
+    ide.put_words(password(0))
+    assert ide.status == 0x50
+    ide.command(0xF8)
+    ide.command(0xF9, lba=50)
+    assert ide.status == 0x50
+    ide.command(0xF9, features=4)
+    ide.command(0xF9, features=3)
+    assert ide.status == 0x51
+
+
+def test_smart_attributes_thresholds_self_test_and_logs(ide):
+    for feature, at in ((0xD0, 2), (0xD1, 2)):
+        ide.command(0xB0, lba=0xC24F00, features=feature)
+        block = ide.words(256)
+        assert not sum(block) & 0xFF and block[at] == 1 and block[at + 12] == 5
+    ide.command(0xB0, lba=0xC24F01, features=0xD4)
+    assert ide.status == 0x50
+    ide.command(0xB0, lba=0xC24F06, count=1, features=0xD5)
+    block = ide.words(256)
+    assert block[2] == 1 and block[508] == 1 and not sum(block) & 0xFF
+    ide.command_ext(0x2F, 0x00, 1)
+    assert ide.words(256)[0x20] == 1
+    ide.command_ext(0x2F, 0x10, 1)
+    assert ide.words(256)[0] == 0x80
+    ide.command_ext(0x2F, 0x11, 1)
+    assert ide.status == 0x51
+
+
+class TrimImage(MemoryImage):
+    """Remembers what was discarded."""
+
+    def __init__(self, sectors):
+        super().__init__(sectors)
+        self.discarded = []
+
+    def discard(self, lba, count):
+        self.discarded.append((lba, count))
+
+
+def test_trim(edges, memory):
+    image = TrimImage(1000)
+    ide = Ide(edges, memory, AtaDisk(image))
+    ide.command(0xEC)
+    data = ide.words(256)
+    assert word(data, 169) == 1 and word(data, 105) == 8
+    entries = [10 | 20 << 48, 900 | 100 << 48, 0]
+    memory.write(0x8000, b"".join(entry.to_bytes(8, "little") for entry in entries).ljust(512, b"\0"))
+    ide.prd_table(0x4000, (0x8000, 512))
+    ide.command(0x06, count=1, features=1)
+    ide.bus_master(0, 1)
+    assert ide.status == 0x50 and image.discarded == [(10, 20), (900, 100)]
+    memory.write(0x8000, (990 | 11 << 48).to_bytes(8, "little").ljust(512, b"\0"))
+    ide.command(0x06, count=1, features=1)
+    ide.bus_master(0, 0)
+    ide.bus_master(0, 1)
+    assert ide.status == 0x51 and len(image.discarded) == 2
+    ide.command(0x06, count=1, features=0)
+    assert ide.status == 0x51
+
+
+def test_forced_unit_access_and_write_cache_off_flush(ide, image, memory):
+    ide.prd_table(0x4000, (0x8000, 512))
+    ide.command_ext(0x35, 7, 1)
+    ide.bus_master(0, 1)
+    assert image.flushes == 0
+    ide.bus_master(0, 0)
+    ide.command_ext(0x3D, 7, 1)
+    ide.bus_master(0, 1)
+    assert ide.status == 0x50 and image.flushes == 1
+    ide.command(0xEF, features=0x82)
+    ide.command(0x30, lba=8, count=1)
+    ide.put_words(bytes(512))
+    assert image.flushes == 2
+
+
+def test_dma_goes_straight_to_memory(tmp_path, edges, memory):
+    path = tmp_path / "disk.raw"
+    path.write_bytes(bytes(range(256)) * 2 * 200)
+    from x86emu.storage import open_image
+
+    with_image = open_image(path)
+    ide = Ide(edges, memory, AtaDisk(with_image))
+    ide.prd_table(0x4000, (0x8000, 0x1000), (0x20000, 0x2000), (0xA000, 0x1000))
+    ide.command_ext(0x25, 0, 32)
+    ide.bus_master(2, 6)
+    ide.bus_master(0, 9)
+    assert ide.status == 0x50 and ide.bus_master(2) & 7 == 4
+    assert memory.read(0x20000, 0x2000) == path.read_bytes()[0x1000:0x3000]
+    assert (0x20000, 0x2000) in memory.changes
+    memory.write(0x8000, b"\x5a" * 0x1000)
+    ide.bus_master(0, 0)
+    ide.prd_table(0x4000, (0x8000, 0x1000))
+    ide.command_ext(0x35, 100, 8)
+    ide.bus_master(2, 6)
+    ide.bus_master(0, 1)
+    assert ide.status == 0x50 and path.read_bytes()[100 * 512 : 108 * 512] == b"\x5a" * 0x1000
+    with_image.close()

@@ -2,7 +2,7 @@
 # Builds the guests of the whole-machine tests from Debian's packages.  Nothing is installed and root is not needed:
 # packages are fetched with a private apt state and unpacked.
 #
-#   usage: build.sh OUTDIR [GUEST...]       GUEST: boot linux64 linux32 multiboot firmware (default: all)
+#   usage: build.sh OUTDIR [GUEST...]       GUEST: boot linux64 linux32 multiboot firmware (default: all of these), debian
 #
 # boot: the first two lines of linux64, all that an interactive boot by --kernel needs.
 # linux64 (Debian's unmodified cloud kernel for amd64, LZ4)
@@ -19,12 +19,15 @@
 #   multiboot.elf          a small multiboot 1 kernel, src/multiboot.asm
 # firmware
 #   bios/                  SeaBIOS and SeaVGABIOS
+# debian (only when named: some minutes, 1 GiB, and root, since debootstrap uses chroot)
+#   debian.img             raw disk: MBR, GRUB 2, one ext4 partition with a journal; Debian with systemd, its cloud kernel
+#                          and initramfs, gcc; DHCP; root has no password; /root/payload is 64 MiB (see payload_64m)
 #
 # A guest is built again only when this kit has changed since; GUEST.stamp says from which state it comes.
 set -euo pipefail
 . "$(dirname "$0")/lib/common.sh"
 . "$(dirname "$0")/lib/media.sh"
-[[ $# -ge 1 && $1 != -* ]] || die "usage: $0 OUTDIR [boot] [linux64] [linux32] [multiboot] [firmware]"
+[[ $# -ge 1 && $1 != -* ]] || die "usage: $0 OUTDIR [boot] [linux64] [linux32] [multiboot] [firmware] [debian]"
 need cpio python3 gzip xz:xz-utils lz4 dpkg-deb:dpkg apt-get:apt
 STATE=$(cat "$GK_DIR"/build.sh "$GK_DIR"/lib/* "$GK_DIR"/src/* "$GK_DIR"/tools/*.py | sha256sum | cut -c1-16)
 
@@ -143,6 +146,50 @@ build_firmware() {
     mkdir -p "$OUT/bios"
     cp -L "$GK_TMP"/firmware/usr/share/seabios/*.bin "$OUT/bios/"
 }
+# payload_64m  - 64 MiB that a test can make again: SHAKE-128 of "x86emu".
+payload_64m() { python3 -c 'import hashlib, sys; sys.stdout.buffer.write(hashlib.shake_128(b"x86emu").digest(64 << 20))'; }
+DEBIAN_PACKAGES=systemd-sysv,udev,kmod,dbus,linux-image-cloud-amd64,initramfs-tools,zstd,iproute2,procps,gcc,libc6-dev
+# debian_root DIR  - a Debian system below DIR; made once for a suite and a list of packages.
+debian_root() {
+    local root=$1 log=$GK_CACHE/debian.log kver
+    [[ -e $root.done && $(<"$root.done") == "$GK_SUITE $DEBIAN_PACKAGES" ]] && return
+    ((EUID == 0)) || die "the guest debian needs root (debootstrap); run it with sudo, or build the others without it"
+    need debootstrap chroot:coreutils
+    say "debootstrap (some minutes)"
+    umount "$root/proc" "$root/sys" 2>/dev/null || true
+    rm -rf "$root" "$root.done"
+    debootstrap --variant=minbase --arch=amd64 --cache-dir="$(cd "$GK_CACHE/debs" && pwd)" --include="$DEBIAN_PACKAGES" \
+        "$GK_SUITE" "$root" "$GK_MIRROR" >"$log" 2>&1 || { tail -n 20 "$log" >&2; die "debootstrap failed: $log"; }
+    echo debian >"$root/etc/hostname"
+    echo '127.0.0.1 localhost debian' >"$root/etc/hosts"
+    echo 'LABEL=gkroot / ext4 errors=remount-ro 0 1' >"$root/etc/fstab"
+    printf '[Match]\nName=en* eth*\n[Network]\nDHCP=yes\n' >"$root/etc/systemd/network/20-wired.network"
+    # Nobody need wait for a network that the machine may not have.
+    chroot "$root" systemctl -q enable systemd-networkd
+    chroot "$root" systemctl -q mask systemd-networkd-wait-online
+    # What a timer starts is different in each run and slows the guest down.
+    chroot "$root" systemctl -q mask apt-daily.timer apt-daily-upgrade.timer
+    chroot "$root" passwd -d root >/dev/null
+    : >"$root/etc/machine-id"
+    rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/*
+    kver=$(ls "$root/lib/modules")
+    ln -sf "vmlinuz-$kver" "$root/boot/vmlinuz"
+    ln -sf "initrd.img-$kver" "$root/boot/initrd"
+    payload_64m >"$root/root/payload"
+    umount "$root/proc" "$root/sys" 2>/dev/null || true
+    printf '%s' "$GK_SUITE $DEBIAN_PACKAGES" >"$root.done"
+}
+build_debian() {
+    local root=$GK_CACHE/debian-root
+    debian_root "$root"
+    chroot "$root" dpkg-query -W -f '${Package} ${Version} ${Architecture}\n' >>"$GK_VERSIONS.new"
+    say "disk of Debian"
+    make_ext4 "$GK_TMP/fs.img" 1535 "$root" ^metadata_csum_seed,^orphan_file,has_journal
+    make_mbr_disk "$GK_TMP/debian.img" "$GK_TMP/fs.img" 83
+    grub_cfg '(hd0,msdos1)' "root=LABEL=gkroot ro" >"$GK_TMP/grub.cfg"
+    install_grub_mbr "$GK_TMP/debian.img" "$GK_TMP/grub.cfg"
+    cp --sparse=always "$GK_TMP/debian.img" "$OUT/debian.img"
+}
 # guest NAME  - builds it, unless it is there already from the same state of the kit.
 guest() {
     local name=$1 stamp=$OUT/$1.stamp
@@ -158,8 +205,8 @@ start_output "$output" guests
 for name in "${@:-linux64 linux32 multiboot firmware}"; do
     for one in $name; do
         case $one in
-        boot | linux64 | linux32 | multiboot | firmware) guest "$one" ;;
-        *) die "no guest is named $one; there are boot, linux64, linux32, multiboot and firmware" ;;
+        boot | linux64 | linux32 | multiboot | firmware | debian) guest "$one" ;;
+        *) die "no guest is named $one; there are boot, linux64, linux32, multiboot, firmware and debian" ;;
         esac
     done
 done

@@ -390,6 +390,12 @@ class FunctionDma:
         if self.function.command & COMMAND_MASTER:
             self.below.write(address, data)
 
+    def buffer(self, address: int, length: int) -> memoryview | None:
+        return self.below.buffer(address, length) if self.function.command & COMMAND_MASTER else None
+
+    def changed(self, address: int, length: int) -> None:
+        self.below.changed(address, length)
+
 
 class PciBus(Device):
     """Bus 0 behind configuration mechanism 1: CONFIG_ADDRESS at CF8h, CONFIG_DATA at CFCh..CFFh.

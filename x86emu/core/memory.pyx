@@ -221,6 +221,29 @@ cdef class PhysicalMemory:
         if view.shape[0]:
             self.dma_write(guest_physical, &view[0], view.shape[0])
 
+    def buffer(self, guest_physical: int, length: int):
+        """RAM itself as a memoryview, where the range is RAM in one piece for reading and writing; else None.
+
+        Who writes to it calls changed() afterwards.
+        """
+        offset = self._ram_offset(guest_physical, length)
+        return None if offset is None else memoryview(self.ram_view)[offset : offset + length]
+
+    def changed(self, guest_physical: int, length: int) -> None:
+        """Says that a buffer() was written: traces of changed code are dropped."""
+        offset = self._ram_offset(guest_physical, length)
+        if offset is not None and length:
+            invalidate_code(&self.shared, offset, length)
+
+    def _ram_offset(self, guest_physical: int, length: int):
+        for start, end, read_offset, write_offset in self.mappings:
+            if start <= guest_physical and guest_physical + length <= end:
+                if read_offset is None or read_offset != write_offset:
+                    return None
+                offset = read_offset + guest_physical - start
+                return offset if offset + length <= self.ram_bytes else None
+        return None
+
     def code_written(self, offset: int, length: int) -> None:
         """Says that backing bytes were changed behind the engine's back (through ram or rom)."""
         if length:

@@ -7,10 +7,13 @@ software reset is held.  Departure: registers that a standard leaves "na" after 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, ClassVar
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from x86emu.bus.device import Device
+
+if TYPE_CHECKING:
+    from x86emu.bus.dma import Dma
 
 DATA, ERROR, SECTOR_COUNT, LBA_LOW, LBA_MID, LBA_HIGH, DEVICE, STATUS = range(8)
 FEATURES, COMMAND = ERROR, STATUS
@@ -184,6 +187,15 @@ class AtaDrive(Device):
         self.set_interrupt(True)
 
     # --- data phases
+
+    @property
+    def direct_bytes(self) -> int:
+        """How many bytes `move_direct` could move at once now; 0 where it cannot."""
+        return 0
+
+    def move_direct(self, dma: Dma, pieces: Sequence[tuple[int, int]]) -> bool:
+        """Moves a whole command's data between medium and pieces of memory; False on an error, with nothing done."""
+        return False
 
     def data_in(self, data: bytes, then: str, *, interrupt: bool = True) -> None:
         """A block is ready for the host; method `then` follows when the host has read it."""

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from x86emu.bus.dma import Dma
 
 
 class BlockBackend(Protocol):
@@ -23,7 +27,7 @@ class BlockBackend(Protocol):
     def read(self, lba: int, count: int) -> bytes:
         """`count` sectors from `lba`."""
 
-    def write(self, lba: int, data: bytes) -> None:
+    def write(self, lba: int, data: bytes | bytearray | memoryview) -> None:
         """Writes whole sectors from `lba`."""
 
     def flush(self) -> None:
@@ -41,3 +45,54 @@ class DiscardBackend(BlockBackend, Protocol):
 
     def discard(self, lba: int, count: int) -> None:
         """Sectors whose contents are no longer needed."""
+
+
+def read_to_memory(backend: BlockBackend, lba: int, dma: Dma, pieces: Sequence[tuple[int, int]]) -> None:
+    """Reads whole sectors from `lba` on into pieces (address, length) of guest memory; OSError as the back end's.
+
+    Where all of them are RAM and the back end has `read_into` (as `x86emu.storage.Image`), the host reads into the
+    guest's RAM and nothing is copied.
+    """
+    read_into: Callable[[int, Sequence[memoryview]], None] | None = getattr(backend, "read_into", None)
+    if read_into is not None:
+        views = [view for address, length in pieces if (view := dma.buffer(address, length)) is not None]
+        if len(views) == len(pieces):
+            try:
+                read_into(lba, views)
+            finally:
+                for address, length in pieces:
+                    dma.changed(address, length)
+            return
+    data = memoryview(backend.read(lba, sum(length for _, length in pieces) // backend.sector_size))
+    for address, length in pieces:
+        dma.write(address, data[:length])
+        data = data[length:]
+
+
+def from_memory(dma: Dma, pieces: Sequence[tuple[int, int]]) -> bytes | memoryview:
+    """What pieces (address, length) of guest memory hold; one piece of RAM is not copied: use it at once."""
+    if len(pieces) == 1:
+        view = dma.buffer(*pieces[0])
+        return view if view is not None else dma.read(*pieces[0])
+    return b"".join(dma.read(address, length) for address, length in pieces)
+
+
+def behind(pieces: Sequence[tuple[int, int]], skipped: int) -> list[tuple[int, int]]:
+    """What pieces of memory hold behind their first `skipped` bytes."""
+    left: list[tuple[int, int]] = []
+    for address, part in pieces:
+        if skipped < part:
+            left.append((address + skipped, part - skipped))
+        skipped = max(skipped - part, 0)
+    return left
+
+
+def first_pieces(pieces: Sequence[tuple[int, int]], length: int) -> list[tuple[int, int]]:
+    """The first `length` bytes of pieces of memory."""
+    first: list[tuple[int, int]] = []
+    for address, part in pieces:
+        if length <= 0:
+            break
+        first.append((address, min(part, length)))
+        length -= part
+    return first

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from x86emu.bus.pci import COMMAND_MASTER, Bar, FunctionDma, PciFunction
 from x86emu.bus.pci_messages import Msix
-from x86emu.devices.block import DiscardBackend
+from x86emu.devices.block import DiscardBackend, from_memory, read_to_memory
 
 if TYPE_CHECKING:
     from x86emu.bus.dma import Dma
@@ -295,9 +295,6 @@ class Nvme(PciFunction):
             self.dma.write(address, data[at : at + part])
             at += part
 
-    def _from_host(self, entry: bytes, length: int) -> bytes:
-        return b"".join(self.dma.read(address, part) for address, part in self._pages(entry, length))
-
     # --- admin commands (chapter 5)
 
     def _admin(self, entry: bytes, identifier: int) -> int:
@@ -408,13 +405,9 @@ class Nvme(PciFunction):
         try:
             if reading:
                 pages = self._pages(entry, count * SECTOR)  # before the disk is bothered
-                data = self.backend.read(sector, count)
-                at = 0
-                for address, part in pages:
-                    self.dma.write(address, data[at : at + part])
-                    at += part
+                read_to_memory(self.backend, sector, self.dma, pages)
             elif opcode == IO_WRITE:
-                self.backend.write(sector, self._from_host(entry, count * SECTOR))
+                self.backend.write(sector, from_memory(self.dma, self._pages(entry, count * SECTOR)))
             elif opcode == IO_FLUSH:
                 self.backend.flush()
             elif opcode == IO_WRITE_ZEROES:
@@ -435,7 +428,8 @@ class Nvme(PciFunction):
         ranges, attributes = entry[40] + 1, entry[44]
         if not attributes & 4:
             return
-        for _, count, sector in struct.iter_unpack("<IIQ", self._from_host(entry, 16 * ranges)):
+        table = bytes(from_memory(self.dma, self._pages(entry, 16 * ranges)))
+        for _, count, sector in struct.iter_unpack("<IIQ", table):
             if sector + count > self.backend.sectors:
                 raise CommandError(LBA_RANGE)
             self.backend.discard(sector, count)

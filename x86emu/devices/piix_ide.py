@@ -90,6 +90,8 @@ class BusMasterChannel:
             return
         if (drive.dma == "in") != bool(self.command & BM_COMMAND_TO_MEMORY):
             return  # the directions disagree: nothing moves until software stops the engine
+        if self._run_direct(drive):
+            return
         at = self.table
         while True:
             descriptor = self.dma.read(at, 8)
@@ -104,6 +106,33 @@ class BusMasterChannel:
             if drive.dma or self._exhausted:
                 self.status &= ~BM_STATUS_ACTIVE
         self.update_status()
+
+    def _run_direct(self, drive: AtaDrive) -> bool:
+        """The usual case, without a copy: the table has just the room for all that the drive is to move."""
+        wanted = drive.direct_bytes
+        if not wanted:
+            return False
+        pieces: list[tuple[int, int]] = []
+        at, left = self.table, wanted
+        while left:
+            descriptor = self.dma.read(at, 8)
+            address = int.from_bytes(descriptor[0:4], "little") & ~1
+            word = int.from_bytes(descriptor[4:8], "little")
+            length = (word & 0xFFFE) or 0x10000
+            if length > left or length == left and not word & PRD_END or word & PRD_END and length < left:
+                return False
+            if pieces and pieces[-1][0] + pieces[-1][1] == address:
+                pieces[-1] = (pieces[-1][0], pieces[-1][1] + length)
+            else:
+                pieces.append((address, length))
+            left -= length
+            at += 8
+        if not drive.move_direct(self.dma, pieces):
+            return False
+        self._exhausted = True
+        self.status &= ~BM_STATUS_ACTIVE
+        self.update_status()
+        return True
 
     def _move(self, drive: AtaDrive, address: int, length: int) -> None:
         moved = 0

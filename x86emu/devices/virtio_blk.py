@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import struct
 
-from x86emu.devices.block import DiscardBackend
+from x86emu.devices.block import DiscardBackend, behind, first_pieces, from_memory, read_to_memory
 from x86emu.devices.virtio_device import VirtioDevice
 from x86emu.devices.virtio_ring import Chain, VirtQueue
 
 SECTOR = 512
+HEADER = 16
 F_SEG_MAX, F_GEOMETRY, F_RO, F_BLK_SIZE, F_FLUSH, F_DISCARD, F_WRITE_ZEROES = 2, 4, 5, 6, 9, 13, 14
 T_IN, T_OUT, T_FLUSH, T_GET_ID, T_DISCARD, T_WRITE_ZEROES = 0, 1, 4, 8, 11, 13
 S_OK, S_IOERR, S_UNSUPP = 0, 1, 2
@@ -58,7 +59,7 @@ class VirtioBlk(VirtioDevice):
                 queue.push(chain, 0)
                 continue
             status, written = S_IOERR, 0
-            if chain.readable_bytes >= 16 and max(chain.readable_bytes, room) <= LARGEST_TRANSFER:
+            if chain.readable_bytes >= HEADER and max(chain.readable_bytes, room) <= LARGEST_TRANSFER:
                 try:
                     status, written = self._request(queue, chain, room - 1)
                 except (OSError, ValueError):
@@ -68,15 +69,15 @@ class VirtioBlk(VirtioDevice):
 
     def _request(self, queue: VirtQueue, chain: Chain, room: int) -> tuple[int, int]:
         """Carries one out; its status and the bytes written before the status."""
-        out = queue.gather(chain)
-        kind, sector = struct.unpack_from("<I4xQ", out)
+        dma, readable = queue.dma, chain.readable
+        kind, sector = struct.unpack("<I4xQ", from_memory(dma, first_pieces(readable, HEADER)))
         if kind == T_IN:
             if room % SECTOR:
                 return S_IOERR, 0
-            queue.scatter(chain, self.backend.read(sector, room // SECTOR))
+            read_to_memory(self.backend, sector, dma, first_pieces(chain.writable, room))
             return S_OK, room
         if kind == T_OUT:
-            self.backend.write(sector, memoryview(out)[16:])
+            self.backend.write(sector, from_memory(dma, behind(readable, HEADER)))
             if not self.accepted >> F_FLUSH & 1:
                 self.backend.flush()
             return S_OK, 0
@@ -88,7 +89,7 @@ class VirtioBlk(VirtioDevice):
             queue.scatter(chain, identifier)
             return S_OK, len(identifier)
         if kind in (T_DISCARD, T_WRITE_ZEROES) and self.features >> (F_DISCARD if kind == T_DISCARD else 14) & 1:
-            return self._ranges(kind, out[16:]), 0
+            return self._ranges(kind, bytes(from_memory(dma, behind(readable, HEADER)))), 0
         return S_UNSUPP, 0
 
     def _ranges(self, kind: int, segments: bytes) -> int:

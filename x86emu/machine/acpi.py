@@ -208,6 +208,7 @@ def _isa_bridge() -> bytes:
         _isa_device("MOU", "PNP0F13", aml.irq_no_flags(12)),
         _isa_device("COM1", "PNP0501", aml.io(0x3F8, 8, 8), aml.irq_no_flags(4), uid=1),
         _isa_device("DMAC", "PNP0200", aml.io(0, 16), aml.io(0x81, 15), aml.io(0xC0, 32), aml.dma(4)),
+        _isa_device("FDC0", "PNP0700", aml.io(0x3F2, 4), aml.io(0x3F7, 1), aml.irq_no_flags(6), aml.dma(2)),
         _isa_device("TIMR", "PNP0100", aml.io(0x40, 4)),
         _isa_device("SPKR", "PNP0800", aml.io(0x61, 1)),
         _isa_device("FPU", "PNP0C04", aml.io(0xF0, 16), aml.irq_no_flags(13)),

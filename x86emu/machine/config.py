@@ -49,6 +49,7 @@ def host_memory() -> int | None:
 class MachineConfig:
     """A PC as the user wants it.  Memory in bytes; paths of files; None is "not there".
 
+    ``floppies`` are drives A and B, None being an empty one.
     ``boot`` is up to three letters of a floppy, c disk, d CD-ROM, n network.  ``date`` is what the real-time clock
     shows at power-on.  ``snapshot`` keeps what the guest writes to its disks in memory.
     """
@@ -59,6 +60,7 @@ class MachineConfig:
     cpu: str = DEFAULT_CPU
     disks: tuple[Path | DiskOption, ...] = ()
     cdrom: Path | None = None
+    floppies: tuple[Path | DiskOption | None, ...] = ()
     kernel: Path | None = None
     initrd: Path | None = None
     append: str = ""
@@ -104,6 +106,8 @@ class MachineConfig:
             for option, value in (("initrd", self.initrd), ("append", self.append), ("module", self.modules)):
                 if value:
                     raise UserInputError(f"--{option}: goes with a kernel; give one with --kernel")
+        if len(self.floppies) > 2:
+            raise UserInputError(f"--floppy: {len(self.floppies)} drives do not fit on the cable; 2 would do")
         limit = 4 if self.cdrom is None else 3
         on_ide = sum(DiskOption.of(disk).interface == "ide" for disk in self.disks)
         if on_ide > limit:

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 from x86emu.devices.ata_disk import AtaDisk
 from x86emu.devices.ata_drive import AtaDrive
 from x86emu.devices.atapi_cdrom import AtapiCdrom
+from x86emu.devices.floppy_drive import FORMATS, FloppyDrive, format_of
 from x86emu.devices.nvme import Nvme
 from x86emu.devices.virtio_blk import VirtioBlk
+from x86emu.errors import UserInputError
 from x86emu.machine.disk_option import DiskOption
 from x86emu.machine.media import open_cdrom, open_disk
 
@@ -39,6 +41,27 @@ def open_drives(machine: Machine) -> list[AtaDrive | None]:
     for number, (place, disk) in enumerate(zip(free, _of(machine, "ide"), strict=False)):
         drives[place] = AtaDisk(_open(machine, disk), name=f"ATA disk {number}", serial=f"X86EMU{number:04}")
     return drives
+
+
+def open_floppies(machine: Machine) -> list[FloppyDrive]:
+    """The floppy drives, each of the kind that its medium needs; empty ones are 1.44M drives."""
+    drives = []
+    for number, disk in enumerate(map(DiskOption.floppy, machine.config.floppies)):
+        name = f"floppy drive {number}"
+        image = None if disk is None else _open(machine, disk)
+        if image is not None and format_of(image.sectors) is None:
+            raise UserInputError(
+                f"The image {image.path} has {image.size >> 10} KiB, which is no floppy disk; one of "
+                + ", ".join(format.name for format in FORMATS) + " would do."
+            )  # fmt: skip
+        drives.append(FloppyDrive(image, name=name))
+    return drives
+
+
+def cmos_types(drives: list[FloppyDrive]) -> tuple[int, int]:
+    """What CMOS byte 10h says of drives A and B."""
+    first, second = [drive.kind.cmos_type for drive in drives] + [0] * (2 - len(drives))
+    return first, second
 
 
 def wire(machine: Machine, slots: PciSlots) -> None:

@@ -61,7 +61,7 @@ from x86emu.machine import run as running
 from x86emu.machine.address_map import AddressMap
 from x86emu.machine.config import DEFAULT_CPU, MachineConfig, parse_memory
 from x86emu.machine.consoles import Console, Screen, SerialConsole
-from x86emu.machine.disk_option import DiskOption, parse_disk
+from x86emu.machine.disk_option import DiskOption, parse_disk, parse_floppy
 from x86emu.machine.host_services import HostService
 from x86emu.machine.interrupts import A20Gate, InterruptLines, MessageInterrupts
 from x86emu.machine.memory_map import DiskGeometry, MemoryLayout, cmos_contents
@@ -112,6 +112,7 @@ class Machine:
         cpu: str = DEFAULT_CPU,
         disk: str | Path | Sequence[str | Path | DiskOption] = (),
         cdrom: str | Path | None = None,
+        floppy: str | Path | Sequence[str | Path | DiskOption | None] = (),
         kernel: str | Path | None = None,
         initrd: str | Path | None = None,
         append: str = "",
@@ -123,6 +124,7 @@ class Machine:
     ) -> None:
         if config is None:
             given = [disk] if isinstance(disk, str | Path) else list(disk)
+            in_drives = [floppy] if isinstance(floppy, str | Path) else list(floppy)
             config = MachineConfig(
                 bios=Path(bios) if bios is not None else bios_images.default_bios(),
                 memory=parse_memory(memory),
@@ -130,6 +132,7 @@ class Machine:
                 cpu=cpu,
                 disks=tuple(parse_disk(entry) if isinstance(entry, str) else entry for entry in given),
                 cdrom=Path(cdrom) if cdrom is not None else None,
+                floppies=tuple(parse_floppy(entry) if isinstance(entry, str) else entry for entry in in_drives),
                 kernel=Path(kernel) if kernel is not None else None,
                 initrd=Path(initrd) if initrd is not None else None,
                 append=append,
@@ -182,6 +185,7 @@ class Machine:
                 memory_below_4g=self.layout.below_4g,
             )
         drives = disks.open_drives(self)
+        self.floppies = disks.open_floppies(self)
         geometries = [
             DiskGeometry(*drive.geometry) if isinstance(drive, AtaDisk) else None for drive in (drives[0], drives[1])
         ]
@@ -206,7 +210,13 @@ class Machine:
                 IrqLine(self.hpet, 8, "rtc"),
                 self.clock,
                 date=config.date,
-                cmos=cmos_contents(self.layout, config.cpus, config.boot, (geometries[0], geometries[1])),
+                cmos=cmos_contents(
+                    self.layout,
+                    config.cpus,
+                    config.boot,
+                    (geometries[0], geometries[1]),
+                    disks.cmos_types(self.floppies),
+                ),
             )
         )
         self.ports.map(0x70, 2, self.rtc.read, self.rtc.write, "MC146818", sizes=(1,))
@@ -330,7 +340,7 @@ class Machine:
             0x80, 16, dma.read_page, dma.write_page, "8237A pages, POST code",
             sizes=(1,),
         )  # fmt: skip
-        floppy = self._add(I82077AA(self._line(6, "floppy"), clock))
+        floppy = self._add(I82077AA(self._line(6, "floppy"), clock, dma, self.floppies))
         ports.map(0x3F0, 6, floppy.read, floppy.write, "82077AA", sizes=(1,))
         ports.map(0x3F7, 1, floppy.read_dir, floppy.write_ccr, "82077AA DIR/CCR", sizes=(1,))
         self.uart = self._add(

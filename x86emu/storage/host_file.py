@@ -13,6 +13,7 @@ import fcntl
 import os
 import stat
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 
 from x86emu.errors import UserInputError
@@ -20,7 +21,31 @@ from x86emu.errors import UserInputError
 LOCK_USED, LOCK_UNSHARED = 100, 200
 READ, WRITE, RESIZE = 0, 1, 3
 FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE = 1, 2
+LONGEST_VECTOR = 1024  # IOV_MAX
 NO_LOCKS = (errno.EINVAL, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
+
+
+def remaining(views: Sequence[memoryview], done: int) -> list[memoryview]:
+    """What is left of `views` behind their first `done` bytes."""
+    left: list[memoryview] = []
+    for view in views:
+        if done >= len(view):
+            done -= len(view)
+        else:
+            left.append(view[done:])
+            done = 0
+    return left
+
+
+def leading(views: Sequence[memoryview], length: int) -> list[memoryview]:
+    """The first `length` bytes of `views`."""
+    first: list[memoryview] = []
+    for view in views:
+        if length <= 0:
+            break
+        first.append(view[:length])
+        length -= len(view)
+    return first
 
 
 def _flock(kind: int, start: int) -> bytes:
@@ -119,6 +144,21 @@ class HostFile:
                 raise OSError(errno.EIO, f"{self.path} has become shorter than it was")
             data += more
         return data
+
+    def read_into(self, offset: int, views: Sequence[memoryview], *, beyond_end: bool = False) -> None:
+        """Fills `views`, one after the other, from `offset` on; what lies beyond the end as in `read`."""
+        for first in range(0, len(views), LONGEST_VECTOR):
+            part = list(views[first : first + LONGEST_VECTOR])
+            while part:
+                done = os.preadv(self.descriptor, part, offset)
+                if not done:
+                    if not beyond_end:
+                        raise OSError(errno.EIO, f"{self.path} has become shorter than it was")
+                    for view in part:
+                        view[:] = bytes(len(view))
+                    break
+                offset += done
+                part = remaining(part, done)
 
     def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
         """All of `data` at `offset`.  OSError where the host refuses (no space left, file too large)."""

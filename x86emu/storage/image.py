@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Sequence
 from pathlib import Path
 
 OVERLAY_BLOCK = 4096
@@ -35,6 +36,14 @@ class Image:
         """`count` sectors from `lba`.  Raises OSError where there are none or the host cannot read them."""
         self._check(lba, count)
         return self.read_bytes(lba * self.sector_size, count * self.sector_size)
+
+    def read_into(self, lba: int, views: Sequence[memoryview]) -> None:
+        """Fills `views`, whole sectors together, from `lba` on.  Raises OSError as `read` does."""
+        length = sum(map(len, views))
+        if length % self.sector_size:
+            raise ValueError(f"{length} bytes are no whole number of {self.sector_size}-byte sectors")
+        self._check(lba, length // self.sector_size)
+        self.read_bytes_into(lba * self.sector_size, views)
 
     def write(self, lba: int, data: bytes | bytearray | memoryview) -> None:
         """Writes whole sectors from `lba`.  Raises OSError where the host refuses."""
@@ -72,6 +81,12 @@ class Image:
     def read_bytes(self, offset: int, length: int) -> bytes:
         """`length` bytes from `offset`, all within the disk."""
         raise NotImplementedError
+
+    def read_bytes_into(self, offset: int, views: Sequence[memoryview]) -> None:
+        """Fills `views` from `offset` on, all within the disk."""
+        for view in views:
+            view[:] = self.read_bytes(offset, len(view))
+            offset += len(view)
 
     def write_bytes(self, offset: int, data: bytes | bytearray | memoryview) -> None:
         """`data` at `offset`, all within the disk."""
@@ -115,7 +130,10 @@ class SnapshotOverlay(Image):
         if not self._blocks or not length:
             return data
         first, last = offset // OVERLAY_BLOCK, (offset + length - 1) // OVERLAY_BLOCK
-        changed = [number for number in range(first, last + 1) if number in self._blocks]
+        if last - first < len(self._blocks):
+            changed = [number for number in range(first, last + 1) if number in self._blocks]
+        else:
+            changed = [number for number in self._blocks if first <= number <= last]
         if not changed:
             return data
         patched = bytearray(data)
@@ -124,6 +142,14 @@ class SnapshotOverlay(Image):
             low, high = max(start, offset), min(start + OVERLAY_BLOCK, offset + length)
             patched[low - offset : high - offset] = self._blocks[number][low - start : high - start]
         return bytes(patched)
+
+    def read_bytes_into(self, offset: int, views: Sequence[memoryview]) -> None:
+        length = sum(map(len, views))
+        first, last = offset // OVERLAY_BLOCK, (offset + length - 1) // OVERLAY_BLOCK
+        if self._blocks and any(number in self._blocks for number in range(first, last + 1)):
+            super().read_bytes_into(offset, views)
+        else:
+            self.below.read_bytes_into(offset, views)
 
     def write_bytes(self, offset: int, data: bytes | bytearray | memoryview) -> None:
         view = memoryview(data).cast("B")

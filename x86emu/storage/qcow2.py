@@ -16,12 +16,12 @@ import importlib
 import struct
 import weakref
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy
 
 from x86emu.errors import UserInputError
-from x86emu.storage.host_file import HostFile
+from x86emu.storage.host_file import HostFile, leading, remaining
 from x86emu.storage.image import Image
 from x86emu.storage.qcow2_format import (
     BITMAPS_CONSISTENT,
@@ -265,6 +265,36 @@ class Qcow2Image(Image):
         if run_length:
             parts.append(self.file.read(run_start, run_length, beyond_end=True))
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def read_bytes_into(self, offset: int, views: Sequence[memoryview]) -> None:
+        left = list(views)
+        run_start = run_length = 0
+
+        def finish_run() -> None:
+            nonlocal left
+            if run_length:
+                self.file.read_into(run_start, leading(left, run_length), beyond_end=True)
+                left = remaining(left, run_length)
+
+        length = sum(map(len, views))
+        while length > 0:
+            cluster, within = divmod(offset, self._cluster)
+            part = min(self._cluster - within, length)
+            entry = self.entry(cluster)
+            host = 0 if entry & COMPRESSED or entry & self._zero_bit else self.data_offset(entry)
+            if host and run_length and run_start + run_length == host + within:
+                run_length += part
+            else:
+                finish_run()
+                run_start, run_length = host + within, part if host else 0
+                if not host:
+                    data = memoryview(self._read_elsewhere(entry, offset, within, part))
+                    for view in leading(left, part):
+                        view[:] = data[: len(view)]
+                        data = data[len(view) :]
+                    left = remaining(left, part)
+            offset, length = offset + part, length - part
+        finish_run()
 
     def _read_elsewhere(self, entry: int, offset: int, within: int, length: int) -> bytes:
         """A cluster's bytes that are compressed, zero, or the backing file's."""

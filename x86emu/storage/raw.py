@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Sequence
 
 from x86emu.errors import UserInputError
 from x86emu.storage.host_file import HostFile
@@ -51,6 +52,9 @@ class RawImage(Image):
 
     def read_bytes(self, offset: int, length: int) -> bytes:
         return self.file.read(offset, length)
+
+    def read_bytes_into(self, offset: int, views: Sequence[memoryview]) -> None:
+        self.file.read_into(offset, views)
 
     def write_bytes(self, offset: int, data: bytes | bytearray | memoryview) -> None:
         if self.probed and offset < len(QCOW_MAGIC) and bytes(data[: len(QCOW_MAGIC)]) == QCOW_MAGIC:

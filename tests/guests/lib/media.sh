@@ -8,12 +8,12 @@
 
 GK_PART_START=2048   # first sector of the only partition (1 MiB)
 
-# make_ext4 FILE SIZE_MIB DIR  - an ext4 file system that GRUB 2.06 can read.
+# make_ext4 FILE SIZE_MIB DIR [FEATURES]  - an ext4 file system that GRUB 2.06 can read, without a journal.
 make_ext4() {
-    local file=$1 size=$2 dir=$3
+    local file=$1 size=$2 dir=$3 features=${4:-^metadata_csum_seed,^orphan_file,^has_journal}
     use_tool mke2fs e2fsprogs libext2fs2 libcom-err2
     rm -f "$file"; truncate -s "${size}M" "$file"
-    mke2fs -q -t ext4 -O ^metadata_csum_seed,^orphan_file,^has_journal -L gkroot \
+    mke2fs -q -t ext4 -O "$features" -L gkroot \
         -U 00000000-0000-4000-8000-000000000001 -E hash_seed=00000000-0000-4000-8000-000000000002,lazy_itable_init=0,root_owner=0:0 \
         -d "$dir" "$file"
 }
