@@ -24,13 +24,15 @@ RULES = {
     "_core": ("core", "bus.platform", "bus.clock", "errors", "isa"),
     "devices": ("bus", "errors"),
     "storage": ("errors",),
+    "display": ("errors",),
     "firmware": ("errors",),
     "serial_backends": ("errors",),
     "_gen": ("isa", "virt"),
     "virt": ("_core", "core.memory", "isa"),
     "errors": (),
     "machine": (
-        "", "bus", "core", "_core", "devices", "errors", "firmware", "isa", "serial_backends", "storage", "virt",
+        "", "bus", "core", "_core", "devices", "display", "errors", "firmware", "isa", "serial_backends", "storage",
+        "virt",
     ),  # fmt: skip
     "conform": ("", "_core", "bus", "core", "errors", "firmware", "isa", "machine"),
     "image_command": ("errors", "storage"),

@@ -109,6 +109,9 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
                       help="stdio, none, pty, file:NAME or tcp:HOST:PORT (default stdio)")  # fmt: skip
     host.add_argument("--display", metavar="KIND", default="none", choices=["none", "text"],
                       help="none, or text: print the VGA text screen when the run ends")  # fmt: skip
+    host.add_argument("--screenshot", metavar="FILE.png", help="write the screen as a PNG file when the run ends")
+    host.add_argument("--send-keys", metavar="STEPS", action="append", default=[],
+                      help="keys to strike, as 'wait:Boot: text:linux ret delay:2s ctrl-alt-delete'")  # fmt: skip
     host.add_argument("--clock", choices=["virtual", "host"], default="virtual",
                       help="virtual: as fast as it goes (default); host: no faster than the wall clock")  # fmt: skip
     host.add_argument("--debugcon", metavar="FILE", help="what firmware writes to port 402h; '-' is standard error")
@@ -217,6 +220,7 @@ def run(options: argparse.Namespace) -> int:
     import signal
     import threading
 
+    from x86emu.machine.key_script import KeyScript
     from x86emu.serial_backends import open_backend
 
     outputs: list[_Output] = []
@@ -241,6 +245,9 @@ def run(options: argparse.Namespace) -> int:
         for image in machine.images:
             for note in image.notes:
                 print(f"x86emu: {note}", file=sys.stderr)
+        if options.send_keys:
+            KeyScript(machine, " ".join(options.send_keys))
+        screenshot = output("--screenshot", options.screenshot)
         debug_output = output("--debugcon", options.debugcon)
         stats_output = output("--stats", options.stats)
         trace_output = output("--trace", options.trace)
@@ -262,6 +269,8 @@ def run(options: argparse.Namespace) -> int:
             backend.close()
         if options.display == "text":
             sys.stdout.write("\n".join(machine.screen.lines()).rstrip() + "\n")
+        if screenshot is not None:
+            screenshot.write_bytes(machine.screenshot().png())
         if stats_output is not None:
             stats_output.write_bytes(json.dumps(machine.stats(), indent=1).encode() + b"\n")
         if not options.quiet:

@@ -119,7 +119,7 @@ class Ps2Keyboard(Device):
         self.on_data: Callable[[], object] | None = None
         self._repeat_event: Event | None = None
         self._stroke_event: Event | None = None
-        self._strokes: deque[list[str]] = deque()
+        self._strokes: deque[list[tuple[str, bool]]] = deque()
         self.reset()
 
     def reset(self) -> None:
@@ -181,8 +181,23 @@ class Ps2Keyboard(Device):
         """
         for key in keys:
             self._check(key)
-        self._strokes.append(list(keys))
+        self._strokes.append([*((key, True) for key in keys), *((key, False) for key in reversed(keys))])
         self._next_stroke_in(0)
+
+    def hold(self, key: str, pressed: bool) -> None:
+        """Presses or releases a key in its turn behind the keystrokes; nothing while the guest has it disabled.
+
+        Raises UserInputError for an unknown name.
+        """
+        self._check(key)
+        if self._scanning:
+            self._strokes.append([(key, pressed)])
+            self._next_stroke_in(0)
+
+    @property
+    def idle(self) -> bool:
+        """Whether the guest has taken all keystrokes."""
+        return not self._strokes and not self._buffer
 
     def type_text(self, text: str) -> None:
         """Types ASCII text on a US keyboard. Raises UserInputError for a character that it lacks."""
@@ -202,11 +217,11 @@ class Ps2Keyboard(Device):
     def _stroke(self) -> None:
         self._stroke_event = None
         if self._strokes and self._scanning and not self._buffer:
-            keys = self._strokes.popleft()
-            for key in keys:
-                self.press(key)
-            for key in reversed(keys):
-                self.release(key)
+            for key, pressed in self._strokes.popleft():
+                if pressed:
+                    self.press(key)
+                else:
+                    self.release(key)
         self._next_stroke_in(KEY_INTERVAL_NS)
 
     # --- scan codes

@@ -403,6 +403,32 @@ class Vga(PciFunction):
             return []
         return vga_text.rows_of_plane(self.memory.contents, self.text_geometry(), 1)
 
+    def display_state(self) -> dict[str, Any]:
+        """What a picture of the screen depends on, by the names of the register groups; `memory` is the live one.
+
+        `vbe` is width, height, depth, virtual width and offsets of the VBE mode, or None; `frame` counts the pictures
+        since power-on by the programmed timings.
+        """
+        vbe = self._vbe
+        mode = None
+        if vbe[VBE_ENABLE] & VBE_ENABLED:
+            mode = (vbe[VBE_WIDTH], vbe[VBE_HEIGHT], vbe[VBE_BPP], vbe[VBE_VIRTUAL_WIDTH], vbe[VBE_X_OFFSET],
+                    vbe[VBE_Y_OFFSET])  # fmt: skip
+        dots = self._line_dots * self._lines
+        return {
+            "sequencer": bytes(self._sequencer),
+            "graphics": bytes(self._graphics),
+            "crtc": bytes(self._crtc),
+            "attribute": bytes(self._attribute),
+            "attribute_index": self._attribute_index,
+            "palette": bytes(self._palette),
+            "pel_mask": self._pel_mask,
+            "dac_8_bits": bool(vbe[VBE_ENABLE] & VBE_8_BIT_DAC),
+            "vbe": mode,
+            "memory": self.memory.contents,
+            "frame": self.clock.now() * self._clock_hz // (SECOND_NS * dots),
+        }
+
     # --- state
 
     @property

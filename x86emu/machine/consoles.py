@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+from x86emu.display import AdapterState, Picture, VbeMode, render
 
 if TYPE_CHECKING:
     from x86emu.serial_backends import SerialBackend
@@ -107,17 +109,31 @@ class SerialConsole(Console):
         return self.backend.quit_requested
 
 
-class TextScreen(Protocol):
+class DisplayAdapter(Protocol):
     """What the screen needs of the display adapter."""
 
     def text_screen(self) -> list[str]: ...
 
+    def display_state(self) -> dict[str, Any]: ...
+
 
 class Screen:
-    """The VGA text screen."""
+    """The VGA's screen: its text, and its picture."""
 
-    def __init__(self, adapter: TextScreen) -> None:
+    def __init__(self, adapter: DisplayAdapter) -> None:
         self.adapter = adapter
+
+    def state(self, frame: int | None = None) -> AdapterState:
+        """All that the picture depends on; `frame` in place of the count of pictures since power-on."""
+        state = self.adapter.display_state()
+        if frame is not None:
+            state["frame"] = frame
+        mode = state.pop("vbe")
+        return AdapterState(**state, vbe=None if mode is None else VbeMode(*mode))
+
+    def picture(self, frame: int | None = None) -> Picture:
+        """What the monitor shows.  Cursor and characters blink with `frame`, which is the present one unless given."""
+        return Picture(render(self.state(frame)))
 
     def lines(self) -> list[str]:
         """Rows of the screen without trailing spaces; empty in graphics modes."""

@@ -53,6 +53,7 @@ from x86emu.devices.uart16550 import Uart16550
 from x86emu.devices.vga import Vga
 from x86emu.devices.virtio_console import VirtioConsole
 from x86emu.devices.virtio_rng import VirtioRng
+from x86emu.display import Picture
 from x86emu.errors import UserInputError
 from x86emu.firmware import bios as bios_images
 from x86emu.firmware.kernel import plan_kernel
@@ -63,6 +64,7 @@ from x86emu.machine.config import DEFAULT_CPU, MachineConfig, parse_memory
 from x86emu.machine.consoles import Console, Screen, SerialConsole
 from x86emu.machine.disk_option import DiskOption, parse_disk, parse_floppy
 from x86emu.machine.host_services import HostService
+from x86emu.machine.input import Keyboard, Mouse
 from x86emu.machine.interrupts import A20Gate, InterruptLines, MessageInterrupts
 from x86emu.machine.memory_map import DiskGeometry, MemoryLayout, cmos_contents
 from x86emu.machine.pci_slots import PciSlots
@@ -100,7 +102,8 @@ class Machine:
     value cannot be used.  `close()` gives the disk images back, as `with Machine(...) as machine:` does.
 
     Attributes: `cpus` (registers), `memory` (guest-physical, sliced), `serial`, `debug_console` and `screen`
-    (consoles), `clock` (virtual nanoseconds), `ports` and `mmio` (address spaces), `devices` (by name).
+    (consoles), `keyboard` and `mouse`, `clock` (virtual nanoseconds), `ports` and `mmio` (address spaces), `devices`
+    (by name).
     """
 
     def __init__(
@@ -317,6 +320,8 @@ class Machine:
             0x64, 1, self.keyboard_controller.read_status, self.keyboard_controller.write_command, "i8042 command",
             sizes=(1,),
         )  # fmt: skip
+        self.keyboard = Keyboard(self.keyboard_controller.keyboard, clock.now)
+        self.mouse = Mouse(self.keyboard_controller.mouse, clock.now)
         port92 = self._add(Port92(lambda passes: self.a20.set("port 92h", passes), self._init_processors))
         ports.map(0x92, 1, port92.read, port92.write, "port 92h", sizes=(1,))
         coprocessor = self._add(CoprocessorError(self._line(13, "x87 error"), self.signals[0].set_ignne))
@@ -552,6 +557,17 @@ class Machine:
     def instructions(self) -> int:
         """Instructions retired by all processors since power-on."""
         return self.engine.instructions
+
+    def screenshot(self, path: str | Path | None = None, *, frame: int | None = None) -> Picture:
+        """The screen as a picture, also written as a PNG file where `path` is given.
+
+        Cursor and characters blink with `frame`, the number of pictures since power-on; 0 shows both.  UserInputError
+        where the file cannot be written.
+        """
+        picture = self.screen.picture(frame)
+        if path is not None:
+            picture.save(path)
+        return picture
 
     def trace(self, listener: Callable[[str], object] | None) -> None:
         """Has every instruction from now on told to ``listener`` as a line of text, before it executes; None ends it.
