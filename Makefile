@@ -31,7 +31,7 @@ test: test-setup
 
 test-setup:
 	@scripts/setup.sh system venv-test build
-	@tests/guests/build.sh "$(GUESTS)" linux64 linux32 multiboot firmware
+	@tests/guests/build.sh "$(GUESTS)" linux64 linux32 network multiboot firmware
 
 test-slow: test-setup
 	$(PYTEST) -n $(JOBS) -m slow --whole

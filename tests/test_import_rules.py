@@ -25,14 +25,15 @@ RULES = {
     "devices": ("bus", "errors"),
     "storage": ("errors",),
     "display": ("errors",),
+    "network": ("errors",),
     "firmware": ("errors",),
     "serial_backends": ("errors",),
     "_gen": ("isa", "virt"),
     "virt": ("_core", "core.memory", "isa"),
     "errors": (),
     "machine": (
-        "", "bus", "core", "_core", "devices", "display", "errors", "firmware", "isa", "serial_backends", "storage",
-        "virt",
+        "", "bus", "core", "_core", "devices", "display", "errors", "firmware", "isa", "network",
+        "serial_backends", "storage", "virt",
     ),  # fmt: skip
     "conform": ("", "_core", "bus", "core", "errors", "firmware", "isa", "machine"),
     "image_command": ("errors", "storage"),

@@ -95,6 +95,8 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     parts.add_argument("--snapshot", action="store_true", help="leave disk images unchanged")
     parts.add_argument("--rng", action="store_true", help="a virtio entropy device (the same bytes in every run)")
     parts.add_argument("--boot", metavar="ORDER", default="cd", help="letters of a, c disk, d CD-ROM, n (default cd)")
+    parts.add_argument("--net", metavar="KIND[,...]", action="append", default=[],
+                       help="network card: user, tap or none, with parts (docs/network.md)")  # fmt: skip
     parts.add_argument("--option-rom", metavar="FILE", action="append", default=[], help="further option ROM")
     parts.add_argument("--vga-rom", metavar="FILE", help="VGA BIOS (default: Debian's SeaVGABIOS)")
     parts.add_argument("--debug-exit", metavar="PORT", nargs="?", const=0xF4, type=_integer,
@@ -114,6 +116,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
                       help="keys to strike, as 'wait:Boot: text:linux ret delay:2s ctrl-alt-delete'")  # fmt: skip
     host.add_argument("--clock", choices=["virtual", "host"], default="virtual",
                       help="virtual: as fast as it goes (default); host: no faster than the wall clock")  # fmt: skip
+    host.add_argument("--pcap", metavar="FILE", help="record what goes over the networks, for Wireshark")
     host.add_argument("--debugcon", metavar="FILE", help="what firmware writes to port 402h; '-' is standard error")
     host.add_argument("--stats", metavar="FILE", help="write counters as JSON; '-' is standard error")
     host.add_argument("--trace", metavar="FILE", help="write every instruction executed; '-' is standard error")
@@ -132,6 +135,7 @@ def build_machine(options: argparse.Namespace) -> Machine:
     from x86emu.machine import Machine, MachineConfig
     from x86emu.machine.config import DEFAULT_CPU, parse_memory
     from x86emu.machine.disk_option import parse_disk, parse_floppy
+    from x86emu.machine.network_option import parse_networks
 
     def path(text: str | None) -> Path | None:
         return Path(text) if text is not None else None
@@ -150,6 +154,8 @@ def build_machine(options: argparse.Namespace) -> Machine:
             append=options.append,
             modules=tuple(options.module),
             boot=options.boot,
+            networks=parse_networks(options.net, path(options.pcap)),
+            pcap=path(options.pcap),
             snapshot=options.snapshot,
             virtio_rng=options.rng,
             vga_rom=path(options.vga_rom),

@@ -2,7 +2,7 @@
 # Builds the guests of the whole-machine tests from Debian's packages.  Nothing is installed and root is not needed:
 # packages are fetched with a private apt state and unpacked.
 #
-#   usage: build.sh OUTDIR [GUEST...]       GUEST: boot linux64 linux32 multiboot firmware (default: all of these), debian
+#   usage: build.sh OUTDIR [GUEST...]       GUEST: boot linux64 linux32 network multiboot firmware (default: all of these), debian
 #
 # boot: the first two lines of linux64, all that an interactive boot by --kernel needs.
 # linux64 (Debian's unmodified cloud kernel for amd64, LZ4)
@@ -15,6 +15,8 @@
 # linux32 (Debian's unmodified i386 kernels)
 #   linux32.vmlinuz        686: two-level paging         linux32-pae.vmlinuz    686-pae: PAE, NX
 #   linux32.cpio.gz  linux32-disk.cpio.gz  linux32-fat.img  linux32.iso (ISOLINUX: 686)  linux32-pae.iso (686-pae)
+# network: initramfs with drivers of network cards and src/network, for the kernels above
+#   linux64-net.cpio.gz  virtio           linux32-net.cpio.gz  (686) virtio, e1000, ne2k-pci
 # multiboot
 #   multiboot.elf          a small multiboot 1 kernel, src/multiboot.asm
 # firmware
@@ -27,7 +29,7 @@
 set -euo pipefail
 . "$(dirname "$0")/lib/common.sh"
 . "$(dirname "$0")/lib/media.sh"
-[[ $# -ge 1 && $1 != -* ]] || die "usage: $0 OUTDIR [boot] [linux64] [linux32] [multiboot] [firmware] [debian]"
+[[ $# -ge 1 && $1 != -* ]] || die "usage: $0 OUTDIR [boot] [linux64] [linux32] [network] [multiboot] [firmware] [debian]"
 need cpio python3 gzip xz:xz-utils lz4 dpkg-deb:dpkg apt-get:apt
 STATE=$(cat "$GK_DIR"/build.sh "$GK_DIR"/lib/* "$GK_DIR"/src/* "$GK_DIR"/tools/*.py | sha256sum | cut -c1-16)
 
@@ -137,6 +139,19 @@ build_linux32() {
     say "disk with SYSLINUX and FAT"
     fat_disk "$OUT/linux32-fat.img" "$OUT/linux32.vmlinuz" "$OUT/linux32-disk.cpio.gz" 32
 }
+build_network() {
+    local arch flavour modules="virtio_pci virtio_net" name=linux64-net
+    for arch in amd64 i386; do
+        flavour=linux-image-cloud-amd64
+        [[ $arch == amd64 ]] || { flavour=linux-image-686 name=linux32-net modules+=" e1000 ne2k-pci"; }
+        kernel_root "$arch" "$flavour"
+        base_initramfs "$arch" "$GK_TMP/$name" "$name"
+        install -m755 "$GK_DIR/src/network" "$GK_TMP/$name/gk/network"
+        # shellcheck disable=SC2086
+        add_modules "$GK_KROOT" "$GK_TMP/$name" $modules
+        make_cpio "$GK_TMP/$name" "$OUT/$name.cpio.gz"
+    done
+}
 build_multiboot() {
     use_tool nasm nasm
     nasm -f bin -o "$OUT/multiboot.elf" "$GK_DIR/src/multiboot.asm"
@@ -202,11 +217,11 @@ guest() {
 
 output=$1; shift
 start_output "$output" guests
-for name in "${@:-linux64 linux32 multiboot firmware}"; do
+for name in "${@:-linux64 linux32 network multiboot firmware}"; do
     for one in $name; do
         case $one in
-        boot | linux64 | linux32 | multiboot | firmware | debian) guest "$one" ;;
-        *) die "no guest is named $one; there are boot, linux64, linux32, multiboot, firmware and debian" ;;
+        boot | linux64 | linux32 | network | multiboot | firmware | debian) guest "$one" ;;
+        *) die "no guest is named $one; there are boot, linux64, linux32, network, multiboot, firmware and debian" ;;
         esac
     done
 done

@@ -191,6 +191,18 @@ class PciFunction(Device):
             flags = 1 if bar.kind == "io" else bar.prefetchable << 3
             self.declare(bar.register, 4, flags, address_mask & ALL_ONES)
 
+    def attach_rom(self, image: bytes) -> None:
+        """Gives the function an expansion ROM, before it is added to a bus that has been reset."""
+        size = max(2048, 1 << (len(image) - 1).bit_length())
+        padded = image.ljust(size, b"\xff")
+
+        def read(offset: int, length: int) -> int:
+            return int.from_bytes(padded[offset : offset + length], "little")
+
+        bar = Bar(6, size, "rom", read, None, f"{self.name} ROM", sizes=(1, 2, 4, 8))
+        self._declare_bar(bar)
+        self.bars = (*self.bars, bar)
+
     # Registers by name
 
     def get(self, offset: int, size: int) -> int:

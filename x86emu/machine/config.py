@@ -13,6 +13,7 @@ from pathlib import Path
 from x86emu.errors import UserInputError
 from x86emu.machine.disk_option import DiskOption
 from x86emu.machine.memory_map import BOOT_CODES, GIB, KIB, MIB
+from x86emu.machine.network_option import NetworkOption
 
 DEFAULT_CPU = "default"
 SMALLEST_MEMORY = 2 * MIB
@@ -66,6 +67,8 @@ class MachineConfig:
     append: str = ""
     modules: tuple[str, ...] = ()
     boot: str = "cd"
+    networks: tuple[NetworkOption, ...] = ()
+    pcap: Path | None = None
     snapshot: bool = False
     vga_rom: Path | None = None
     option_roms: tuple[Path, ...] = ()
@@ -115,7 +118,7 @@ class MachineConfig:
                 f"--disk: {on_ide} disks do not fit on two IDE channels"
                 f"{' beside the CD-ROM' if self.cdrom else ''}; {limit} would do, and more with if=virtio"
             )
-        virtio = len(self.disks) - on_ide + self.virtio_rng + self.virtio_console
+        virtio = len(self.disks) - on_ide + len(self.networks) + self.virtio_rng + self.virtio_console
         if virtio > VIRTIO_SLOTS:
             raise UserInputError(f"--disk: {virtio} virtio devices are more than the {VIRTIO_SLOTS} free PCI slots")
         if self.debug_exit_port is not None and not 0 <= self.debug_exit_port <= 0xFFFC:

@@ -57,7 +57,7 @@ from x86emu.display import Picture
 from x86emu.errors import UserInputError
 from x86emu.firmware import bios as bios_images
 from x86emu.firmware.kernel import plan_kernel
-from x86emu.machine import acpi, disks, firmware_files
+from x86emu.machine import acpi, disks, firmware_files, networks
 from x86emu.machine import run as running
 from x86emu.machine.address_map import AddressMap
 from x86emu.machine.config import DEFAULT_CPU, MachineConfig, parse_memory
@@ -67,12 +67,14 @@ from x86emu.machine.host_services import HostService
 from x86emu.machine.input import Keyboard, Mouse
 from x86emu.machine.interrupts import A20Gate, InterruptLines, MessageInterrupts
 from x86emu.machine.memory_map import DiskGeometry, MemoryLayout, cmos_contents
+from x86emu.machine.network_option import NetworkOption, parse_networks
 from x86emu.machine.pci_slots import PciSlots
 from x86emu.machine.run import POLL_NANOSECONDS, SOON_NANOSECONDS, RunResult, StopReason
 from x86emu.virt.explain import explain
 
 if TYPE_CHECKING:
     from x86emu._core import Processor
+    from x86emu.network.backend import NetworkBackend
     from x86emu.storage import Image
 
 IO_APIC_ID = 0
@@ -97,7 +99,8 @@ class Machine:
     >>> machine.run(until="login:")
     >>> machine.cpus[0].rip, machine.memory[0x7C00:0x7E00], machine.serial.text
 
-    ``memory`` is bytes or text ("512M"); ``disk`` one path or several, a text being what --disk takes; ``bios``
+    ``memory`` is bytes or text ("512M"); ``disk`` one path or several, a text being what --disk takes, and so with
+    ``network`` and --net; ``bios``
     defaults to Debian's SeaBIOS.  Or give a whole `MachineConfig` as ``config``.  UserInputError says which file or
     value cannot be used.  `close()` gives the disk images back, as `with Machine(...) as machine:` does.
 
@@ -121,6 +124,7 @@ class Machine:
         append: str = "",
         modules: Sequence[str] = (),
         boot: str = "cd",
+        network: str | NetworkOption | Sequence[str | NetworkOption] = (),
         snapshot: bool = False,
         debug_exit_port: int | None = None,
         config: MachineConfig | None = None,
@@ -141,6 +145,7 @@ class Machine:
                 append=append,
                 modules=tuple(modules),
                 boot=boot,
+                networks=parse_networks(network),
                 snapshot=snapshot,
                 debug_exit_port=debug_exit_port,
             )
@@ -156,6 +161,7 @@ class Machine:
         self.poll_due = False
         self.paused = False
         self.services: list[HostService] = []
+        self.networks: list[NetworkBackend] = []
         self.seconds = self.cpu_seconds = 0.0
         self._poll_event: Event | None = None
         self._poll_deadline = 0
@@ -397,6 +403,7 @@ class Machine:
         self.screen = Screen(self.vga)
         self.slots = PciSlots(self)
         disks.wire(self, self.slots)
+        networks.wire(self, self.slots)
         if config.virtio_rng:
             self.slots.add_virtio(VirtioRng())
         if config.virtio_console:

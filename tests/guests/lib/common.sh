@@ -211,7 +211,7 @@ GK_APPLETS="sh ash cat cp cttyhack cut date dd dmesg echo env expr false free gr
     hexdump insmod kill ln ls lsmod lspci mkdir mknod modprobe more mount mv od poweroff printf ps
     pwd reboot rm rmmod sed setsid sha256sum sleep sort stty sync tail tee test time top touch tr
     true umount uname uniq usleep vi wc which xargs yes [ awk gzip gunzip zcat find devmem rdmsr
-    ifconfig ip ping udhcpc stat chmod mkfifo"
+    ifconfig ip ping udhcpc stat chmod mkfifo route wget nc nslookup basename readlink"
 
 # base_initramfs ARCH DIR NAME  - a busybox user space with our /init below DIR.
 base_initramfs() {

@@ -1,0 +1,75 @@
+"""Which Ethernet device sits where, what it is plugged into, and the boot ROM that it carries."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from x86emu.devices.virtio_net import VirtioNet
+from x86emu.errors import UserInputError
+from x86emu.firmware.bios import load_option_rom
+from x86emu.machine.network_option import FIRST_MAC, MODELS, NetworkOption
+from x86emu.network.backend import NetworkBackend
+from x86emu.network.pcap import PcapFile
+from x86emu.network.tap import TapNetwork
+from x86emu.network.user import UserNetwork
+
+if TYPE_CHECKING:
+    from x86emu.machine.pc import Machine
+    from x86emu.machine.pci_slots import PciSlots
+
+# Debian's package ipxe-qemu.
+BOOT_ROMS = Path("/usr/lib/ipxe/qemu")
+ROM_NAMES = dict(zip(MODELS, ("pxe-virtio.rom",), strict=True))
+
+
+def boot_rom(model: str) -> bytes:
+    """The network boot ROM of a device model.  UserInputError where it is not installed."""
+    path = BOOT_ROMS / ROM_NAMES[model]
+    if not path.is_file():
+        raise UserInputError(
+            f"--boot n: {path} is not there, so the {model} card has nothing to boot with; apt-get install ipxe-qemu"
+            " would bring it"
+        )
+    return load_option_rom(path)
+
+
+def addresses(networks: tuple[NetworkOption, ...]) -> list[bytes]:
+    """The devices' hardware addresses.  UserInputError where two have the same."""
+    given = [network.mac for network in networks if network.mac is not None]
+    free = (FIRST_MAC[:5] + bytes((last,)) for last in range(FIRST_MAC[5], 0x100))
+    result = [network.mac or next(mac for mac in free if mac not in given) for network in networks]
+    if len(set(result)) != len(result):
+        raise UserInputError("--net: two network cards have the same mac; each needs its own")
+    return result
+
+
+def _plug_in(machine: Machine, slots: PciSlots, option: NetworkOption, backend: NetworkBackend, mac: bytes) -> None:
+    number = len(machine.networks)
+    name = f"{option.model} network {number}"
+    rom = boot_rom(option.model) if "n" in machine.config.boot else b""
+    model = VirtioNet(backend, mac, name=name)
+    function = slots.add_virtio(model)
+    model.kick = lambda: function.notify(0)
+    model.config_changed = function.config_changed
+    if rom:
+        function.attach_rom(rom)
+
+
+def wire(machine: Machine, slots: PciSlots) -> None:
+    """PCI functions of the networks in the order of the command line, each network a service of the machine."""
+    config = machine.config
+    shared: PcapFile | None = None
+    for option, mac in zip(config.networks, addresses(config.networks), strict=True):
+        recorder = PcapFile(option.pcap, config.date) if option.pcap is not None else None
+        if recorder is None and config.pcap is not None:
+            shared = recorder = shared or PcapFile(config.pcap, config.date)
+        backend: NetworkBackend
+        if option.kind == "tap":
+            backend = TapNetwork(option.interface, machine.clock, recorder)
+        else:
+            backend = UserNetwork(option.user, machine.clock, recorder)
+        machine.services.append(backend)
+        backend.host_has_work = machine.poll_soon
+        _plug_in(machine, slots, option, backend, mac)
+        machine.networks.append(backend)
