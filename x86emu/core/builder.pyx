@@ -207,17 +207,22 @@ cdef void drop_dead_flags(Builder* b) noexcept nogil:
             live = ALL_FLAGS
 
 cdef void fuse_branch(Builder* b) noexcept nogil:
-    """CMP, TEST and their like with the conditional branch behind them, in one record."""
+    """CMP, TEST and their like with the conditional branch behind them, by one handler."""
     cdef uint32_t n = b.n_instructions, number
     cdef Insn* first
     cdef Insn* second
-    if n < 2 or b.row[n - 1] == NULL or b.row[n - 2] == NULL or b.n_of_records[n - 1] != 1 or b.n_of_records[n - 2] != 1:
+    if n < 2 or b.row[n - 1] == NULL or b.row[n - 2] == NULL or b.n_of_records[n - 1] != 1:
         return
     number = fused_handler(b.plan[n - 2].handler, b.plan[n - 1].handler)
-    if not number:
-        return
     second = &b.records[b.n_records - 1]
     first = &b.records[b.n_records - 2]
+    if not number or first.fn != handler_by_number(b.plan[n - 2].handler):
+        return
+    if keeps_records(number):
+        first.fn = handler_by_number(number)
+        return
+    if b.n_of_records[n - 2] != 1:
+        return
     first.fn = handler_by_number(number)
     first.disp = <int32_t>first.imm
     first.seg = first.length             # for remove_trace

@@ -79,3 +79,4 @@ cdef struct Decoded:
 cdef int decode(const uint8_t* p, uint32_t available, uint32_t mode, const uint8_t* features, Decoded* d) noexcept nogil
 cdef handler_t handler_by_number(uint32_t number) noexcept nogil
 cdef uint32_t fused_handler(uint32_t first, uint32_t second) noexcept nogil
+cdef bint keeps_records(uint32_t fused) noexcept nogil

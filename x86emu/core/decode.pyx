@@ -44,13 +44,15 @@ def link_handlers() -> None:
 cdef uint8_t* fuse_first = <uint8_t*>calloc(n_handlers, 1)
 cdef uint8_t* fuse_second = <uint8_t*>calloc(n_handlers, 1)
 cdef uint16_t* fuse_table = <uint16_t*>calloc(256 * 256, 2)
-_firsts = sorted({a for a, b, n in _tables.FUSED})
-_seconds = sorted({b for a, b, n in _tables.FUSED})
+cdef uint8_t* fuse_keeps = <uint8_t*>calloc(n_handlers, 1)
+_firsts = sorted({a for a, b, n, keeps in _tables.FUSED})
+_seconds = sorted({b for a, b, n, keeps in _tables.FUSED})
 for _n, _a in enumerate(_firsts):
     fuse_first[<int>_a] = _n + 1
 for _n, _a in enumerate(_seconds):
     fuse_second[<int>_a] = _n + 1
-for _a, _b, _n in _tables.FUSED:
+for _a, _b, _n, _keeps in _tables.FUSED:
+    fuse_keeps[<int>_n] = _keeps
     fuse_table[<int>((_firsts.index(_a) + 1) * 256 + _seconds.index(_b) + 1)] = _n
 
 
@@ -62,6 +64,10 @@ cdef uint32_t fused_handler(uint32_t first, uint32_t second) noexcept nogil:
     if fuse_first[first] and fuse_second[second]:
         return fuse_table[<uint32_t>fuse_first[first] * 256 + fuse_second[second]]
     return 0
+
+cdef bint keeps_records(uint32_t fused) noexcept nogil:
+    """Whether a handler that does two instructions needs the records of both."""
+    return fuse_keeps[fused]
 
 def row_name(number: int) -> str:
     """Mnemonic and source line of a row, for reports."""

@@ -99,11 +99,11 @@ cdef void SAHF(Cpu* c, Insn* i) noexcept nogil:
     chain(c, i)
 
 cdef void LAHF(Cpu* c, Insn* i) noexcept nogil:
-    (<uint8_t*>&c.r[RAX])[1] = <uint8_t>(arithmetic_flags(c) | 2)
+    set_r(c, RAX * 8 + 1, <uint8_t>(arithmetic_flags(c) | 2))
     chain(c, i)
 
 cdef void SALC(Cpu* c, Insn* i) noexcept nogil:
-    (<uint8_t*>&c.r[RAX])[0] = 0xFF if get_cf(c) else 0
+    set_r(c, RAX * 8, <uint8_t>(0xFF if get_cf(c) else 0))
     chain(c, i)
 
 # ----- PUSHF, POPF (SDM 2B; SDM 3B, 21.3 for the virtual-8086 mode extensions) -----

@@ -108,7 +108,7 @@ cdef inline uint64_t address_mask(Insn* i) noexcept nogil:
 cdef inline void advance(Cpu* c, Insn* i, int n, uint64_t by) noexcept nogil:
     """Adds to an address or count register in the address size; a 32-bit result clears the upper half."""
     if i.aux == 0:
-        (<uint16_t*>&c.r[n])[0] += <uint16_t>by
+        set_r(c, <uint8_t>n, <uint16_t>(c.r[n] + by))
     elif i.aux == 1:
         c.r[n] = <uint32_t>(c.r[n] + by)
     else:

@@ -493,6 +493,7 @@ cdef struct Cpu:
     Trace** return_links[32] # where the last near CALLs keep the trace behind them: RET looks there first
     Trace* no_link
     uint32_t return_top
+    Trace* jump_cache[1024]  # traces that indirect branches went to, by hashed RIP
     TlbEntry victim_read[8]
     TlbEntry victim_write[8]
     uint64_t delivered[8][256]    # events so far, by kind (EVENT_*) and vector: counters for people
@@ -581,11 +582,13 @@ cdef inline uint_t get_r(Cpu* c, uint8_t n, uint_t kind) noexcept nogil:
     else:
         return <uint_t>c.r[n]
 
+# Parts of a register are written as the whole of it: a narrow store would keep the host from forwarding the register to
+# the 64-bit load that soon follows (a dozen cycles).
 cdef inline void set_r(Cpu* c, uint8_t n, uint_t value) noexcept nogil:
     if uint_t is uint8_t:
-        (<uint8_t*>&c.r[0])[n] = value
+        c.r[n >> 3] = (c.r[n >> 3] & ~(<uint64_t>0xFF << ((n & 7) * 8))) | (<uint64_t>value << ((n & 7) * 8))
     elif uint_t is uint16_t:
-        (<uint16_t*>&c.r[n])[0] = value
+        c.r[n] = (c.r[n] & ~<uint64_t>0xFFFF) | value
     else:
         c.r[n] = value            # 32-bit results clear the upper half
 

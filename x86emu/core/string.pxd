@@ -13,7 +13,7 @@ cdef inline uint64_t address_mask(Insn* i) noexcept nogil:
 cdef inline void set_index(Cpu* c, int register, uint64_t mask, uint64_t value) noexcept nogil:
     """Writes rSI, rDI or rCX in the address size."""
     if mask == 0xFFFFULL:
-        (<uint16_t*>&c.r[register])[0] = <uint16_t>value
+        c.r[register] = (c.r[register] & ~<uint64_t>0xFFFF) | <uint16_t>value
     else:
         c.r[register] = value & mask
 

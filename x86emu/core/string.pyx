@@ -6,7 +6,7 @@
 # charged with the trace.  Repeated CMPS and SCAS leave the flags as they were until they are complete (SDM 2B, REP, for
 # faults; Intel's processors also where they are interrupted).
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int8_t, int16_t, int32_t, int64_t
-from libc.string cimport memmove, memset
+from libc.string cimport memchr, memmove, memset
 from x86emu.core.state cimport *
 from x86emu.core.flags cimport *
 from x86emu.core.memory_access cimport *
@@ -117,11 +117,11 @@ cdef inline void compare_flags(Cpu* c, uint64_t a, uint64_t b, uint32_t size) no
 
 cdef inline void set_accumulator(Cpu* c, uint64_t value, uint32_t size) noexcept nogil:
     if size == 1:
-        (<uint8_t*>&c.r[RAX])[0] = <uint8_t>value
+        set_r(c, RAX * 8, <uint8_t>value)
     elif size == 2:
-        (<uint16_t*>&c.r[RAX])[0] = <uint16_t>value
+        set_r(c, RAX, <uint16_t>value)
     elif size == 4:
-        c.r[RAX] = <uint32_t>value
+        set_r(c, RAX, <uint32_t>value)
     else:
         c.r[RAX] = value
 
@@ -238,12 +238,42 @@ cdef inline bint iterate(Cpu* c, Insn* i, int operation, uint32_t size) noexcept
         return cmps(c, i, size)
     return scas(c, i, size)
 
+cdef inline bint blocks_differ(uint8_t* a, uint8_t* b) noexcept nogil:
+    """Whether 64 bytes differ."""
+    cdef uint64_t* x = <uint64_t*>a
+    cdef uint64_t* y = <uint64_t*>b
+    return ((x[0] ^ y[0]) | (x[1] ^ y[1]) | (x[2] ^ y[2]) | (x[3] ^ y[3])
+            | (x[4] ^ y[4]) | (x[5] ^ y[5]) | (x[6] ^ y[6]) | (x[7] ^ y[7])) != 0
+
+cdef uint64_t equal_elements(uint8_t* a, uint8_t* b, uint64_t n, uint32_t size) noexcept nogil:
+    """How many elements at the least are equal before the first that differs, by whole blocks; a == NULL: one and the
+    same value, b's first element, which the caller has found equal to the accumulator."""
+    cdef uint64_t bytes = n * size, at = 0
+    if a == NULL:
+        a = b
+        b += size                # all alike where every element equals the one before it
+        bytes -= size
+        while at + 64 <= bytes and not blocks_differ(a + at, b + at):
+            at += 64
+        return at / size
+    while at + 64 <= bytes and not blocks_differ(a + at, b + at):
+        at += 64
+    return at / size
+
 cdef uint64_t compare_run(Cpu* c, uint8_t* a, uint8_t* b, uint64_t n, uint32_t size, bint down, int until) noexcept nogil:
     """Compares up to n elements in order, a == NULL standing for the accumulator; flags are those of the last.
     Returns the number compared; the last one ended the repetition if ZF equals until."""
     cdef uint64_t k = 0
     cdef uint64_t x = c.r[RAX], y = 0, at
     cdef uint64_t mask = 0xFFFFFFFFFFFFFFFFULL >> (64 - size * 8)
+    cdef uint8_t* found
+    if not down and n >= 16:     # whole blocks that cannot end the repetition first
+        if until == 0:
+            if a != NULL or ((x ^ host_element(b, size)) & mask) == 0:
+                k = equal_elements(a, b, n - 1, size)
+        elif a == NULL and size == 1:
+            found = <uint8_t*>memchr(b, <int>(x & 0xFF), n)
+            k = n - 1 if found == NULL else <uint64_t>(found - b)
     while k < n:
         at = (n - 1 - k if down else k) * size
         if a != NULL:
@@ -357,7 +387,7 @@ cdef void XLAT_Rb_Xb(Cpu* c, Insn* i) noexcept nogil:
         return
     if not ld(c, i, linear, &value):
         return
-    (<uint8_t*>&c.r[RAX])[0] = value
+    set_r(c, RAX * 8, value)
     chain(c, i)
 
 include "register_string.pxi"

@@ -103,8 +103,9 @@ cdef inline void goto_cached(Cpu* c, Insn* i, uint64_t rip, Trace** cache) noexc
         goto_uncached(c, address, rip, cache)
 
 cdef inline void goto_indirect(Cpu* c, Insn* i, uint64_t rip) noexcept nogil:
-    """goto_cached() with the terminal's own first link. Tail position."""
-    goto_cached(c, i, rip, <Trace**>&i[1])
+    """goto_cached() with the processor's table of indirect targets: one link of its own would be wrong for every branch
+    that goes to several places. Tail position."""
+    goto_cached(c, i, rip, &c.jump_cache[(rip ^ (rip >> 6) ^ (rip >> 14)) & 1023])
 
 cdef inline void expect_return(Cpu* c, Insn* i) noexcept nogil:
     """A near CALL: the RET that belongs to it will look into the call's second link."""

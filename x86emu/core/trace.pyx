@@ -183,6 +183,7 @@ cdef void flush_traces(Shared* s) noexcept nogil:
     cdef int n
     for n in range(s.n_cpus):
         memset(s.cpus[n].return_links, 0, sizeof(s.cpus[n].return_links))
+        memset(s.cpus[n].jump_cache, 0, sizeof(s.cpus[n].jump_cache))
         s.cpus[n].no_link = NULL
     cdef uint64_t pages = s.memory.backing_size >> 12
     madvise(s.hash, TRACE_HASH * sizeof(Trace*), MADV_DONTNEED)

@@ -1,0 +1,118 @@
+"""Pairs of an instruction and the conditional branch behind it that keep both their records: the first record's handler
+does both, so that a fault, a TLB miss or a change of the code between the two is the plain handlers' business.
+
+Arithmetic and logic on registers, and CMP and TEST with memory.  Named FIRST__and__SECOND, by which the builder finds
+them (_gen/decode_tables.py).  CMP and TEST of registers are forms_fused.py's.
+"""
+
+from __future__ import annotations
+
+from x86emu._gen.forms_alu import HIT, MEMORY_FIRST_REGISTER, SIZES, handler, load, register
+from x86emu._gen.forms_control import terminal
+from x86emu._gen.forms_fused import SIGNED, compare_condition, test_condition
+from x86emu._gen.forms_move import CONDITIONS
+
+TARGETS = (("w", "w"), ("d", "d"), ("d", "q"), ("q", "q"))
+"""Operand size and size of the branch: that of 16-, 32- and 64-bit code."""
+MEMORY_TARGETS = (("b", "d"), ("b", "q"), ("d", "d"), ("d", "q"), ("q", "q"))
+ZERO_AND_SIGN = ("Z", "NZ", "S", "NS")
+ORDER = tuple(name for name in CONDITIONS if name not in ("O", "NO", "P", "NP"))
+WITH_CARRY = (*ZERO_AND_SIGN, "B", "NB")
+OPERATIONS = {"add": WITH_CARRY, "sub": ORDER, "and": ZERO_AND_SIGN, "or": ZERO_AND_SIGN, "xor": ZERO_AND_SIGN}
+
+
+def carry_condition(code: int, signed: str) -> str:
+    """The condition after ADD a, b in terms of a and the sum v."""
+    if code >> 1 == 1:
+        return "v < a" if code == 2 else "v >= a"
+    return test_condition(code, signed)
+
+
+def second(target: str, condition: str) -> tuple[str, ...]:
+    """The branch, whose record is the next one."""
+    return (
+        f"if {condition}:",
+        f"    take_{target}(c, i + 1, target_{target}(c, i + 1))",
+        "else:",
+        f"    fall_{target}(c, i + 1)",
+    )
+
+
+def counting(operation: str, size: str, target: str) -> str:
+    """INC and DEC."""
+    ctype, first = SIZES[size], f"{operation.upper()}_R{size}"
+    out = ""
+    for name in ZERO_AND_SIGN:
+        condition = test_condition(CONDITIONS.index(name), SIGNED[size])
+        value = f"cdef {ctype} v = alu_{operation}(c, {register('dst', ctype)})"
+        out += terminal(f"{first}__and__J{name}_J{target}", value, "set_r(c, i.dst, v)", *second(target, condition))
+    return out
+
+
+def computing(operation: str, size: str, target: str) -> str:
+    """Two-operand arithmetic and logic on registers."""
+    ctype = SIZES[size]
+    conditions = {"add": carry_condition, "sub": compare_condition}.get(operation, test_condition)
+    out = ""
+    for form, source in ((f"R{size}", register("src", ctype)), ("I", f"<{ctype}>i.imm")):
+        for name in OPERATIONS[operation]:
+            out += terminal(
+                f"{operation.upper()}_R{size}_{form}__and__J{name}_J{target}",
+                f"cdef {ctype} a = {register('dst', ctype)}",
+                f"cdef {ctype} b = {source}",
+                f"cdef {ctype} v = alu_{operation}(c, a, b)",
+                "set_r(c, i.dst, v)",
+                *second(target, conditions(CONDITIONS.index(name), SIGNED[size])),
+            )
+    return out
+
+
+def memory_forms(size: str) -> dict[str, tuple[str, str, str]]:
+    """First handler -> operation, first operand, second operand; {v} is the one in memory."""
+    ctype = SIZES[size]
+    other, immediate = register(MEMORY_FIRST_REGISTER, ctype), f"<{ctype}>i.imm"
+    return {
+        f"CMP_R{size}_M{size}": ("cmp", register("dst", ctype), "{v}"),
+        f"CMP_M{size}_R{size}": ("cmp", "{v}", other),
+        f"CMP_M{size}_I": ("cmp", "{v}", immediate),
+        f"TEST_M{size}_R{size}": ("test", "{v}", other),
+        f"TEST_M{size}_I": ("test", "{v}", immediate),
+    }
+
+
+def with_memory(size: str, targets: list[str]) -> str:
+    """CMP and TEST with memory; what is no TLB hit goes to the plain comparison, and from there to the plain branch."""
+    ctype = SIZES[size]
+    setup = tuple(line.format(entry="read_entry", ctype=ctype) for line in HIT)
+    out = ""
+    for first, (operation, a, b) in memory_forms(size).items():
+        out += handler(f"PLAIN_{first}", *load(ctype), f"alu_{operation}(c, {a.format(v='v')}, {b.format(v='v')})")
+        conditions = compare_condition if operation == "cmp" else test_condition
+        there = f"(<{ctype}*>(t.addend + ea))[0]"
+        for target in targets:
+            for name in ORDER:
+                branch = second(target, conditions(CONDITIONS.index(name), SIGNED[size]))
+                out += terminal(
+                    f"{first}__and__J{name}_J{target}",
+                    f"cdef {ctype} a, b, v",
+                    *setup,
+                    f"    a = {a.format(v=there)}",
+                    f"    b = {b.format(v=there)}",
+                    f"    v = alu_{operation}(c, a, b)",
+                    *(f"    {line}" for line in branch),
+                    "else:",
+                    f"    PLAIN_{first}(c, i)",
+                )
+    return out
+
+
+def generate() -> dict[str, str]:
+    """The .pxi files of this family."""
+    arithmetic = "# Generated by x86emu/_gen/forms_pairs.py\n\n"
+    for size, target in TARGETS:
+        arithmetic += "".join(counting(operation, size, target) for operation in ("inc", "dec"))
+        arithmetic += "".join(computing(operation, size, target) for operation in OPERATIONS)
+    memory = "# Generated by x86emu/_gen/forms_pairs.py\n\n"
+    for size in dict(MEMORY_TARGETS):
+        memory += with_memory(size, [target for operand, target in MEMORY_TARGETS if operand == size])
+    return {"forms_pairs.pxi": arithmetic, "forms_pairs_memory.pxi": memory}
