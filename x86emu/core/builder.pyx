@@ -352,7 +352,7 @@ cdef Trace* find_trace(Cpu* c, bint single) noexcept nogil:
     cdef uint64_t linear = (rip + c.cs_base) & c.ea_mask
     cdef uint32_t mode = c.mode | (MODE_SINGLE if single else 0)
     cdef uint64_t address, physical, page = linear & 0xFFFFFFFFFFFFF000ULL, second
-    cdef TlbEntry* e = &c.tlb_exec[(linear >> PAGE_SHIFT) & TLB_MASK]
+    cdef TlbEntry* e = exec_entry(c, linear)
     cdef Trace* t
     if rip > c.cs_high:
         if c.features[<int>FEATURE_PRE386] and not c.cr0 & CR0_PE:

@@ -9,6 +9,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
 from x86emu.core.state cimport *
 from x86emu.core.flags cimport flags_eager
 from x86emu.core.builder cimport find_trace
+from x86emu.core.resume cimport wires_up
 from x86emu.core.trace cimport flush_traces
 from x86emu.core.mmu cimport tlb_flush_everything, refresh_mode, refresh_segment
 from x86emu.core.interrupts cimport deliver_event, deliver_fault, check_debug_trap, instruction_breakpoints, raise_debug
@@ -236,12 +237,6 @@ cdef bint take_wires(Cpu* c) noexcept nogil:
     if c.activity == ACTIVITY_MWAIT and monitor_triggered(c):
         c.activity = ACTIVITY_ACTIVE
     return c.activity == ACTIVITY_ACTIVE
-
-cdef inline bint wires_up(Cpu* c) noexcept nogil:
-    cdef Signals* s = c.signals
-    return (s.intr | s.nmi | s.smi | s.init | s.sipi | s.reset | <uint32_t>(c.pending_debug != 0)
-            | c.virt.virtual_interrupt
-            | (s.a20_masked ^ c.a20_seen)) != 0
 
 cdef inline void run_records(Cpu* c, Insn* first) noexcept nogil:
     """Runs a chain of records until one returns without a next."""

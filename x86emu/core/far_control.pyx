@@ -8,7 +8,8 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
 from x86emu.core.state cimport *
 from x86emu.core.flags cimport read_rflags
 from x86emu.core.memory_access cimport ld
-from x86emu.core.mmu cimport refresh_mode, canonical
+from x86emu.core.mmu cimport refresh_transfer, refresh_code_base, canonical
+from x86emu.core.resume cimport resume_at
 from x86emu.core.segmentation cimport *
 from x86emu.core.tasks cimport task_switch, available_tss, TASK_CALL, TASK_JMP
 from x86emu.core.vendor cimport is_amd
@@ -53,8 +54,8 @@ cdef void _far_real(Cpu* c, Insn* i, uint32_t selector, uint64_t rip, uint32_t s
         load_v86(c, CS, selector)
     else:
         load_real(c, CS, selector)
-    refresh_mode(c)
-    finish_at(c, i, rip)
+    refresh_code_base(c)
+    resume_at(c, i, rip)
 
 # ----- tasks -----
 
@@ -127,8 +128,8 @@ cdef void _inner_call(Cpu* c, Insn* i, uint64_t gate, uint32_t selector, uint64_
         load_cache(c, SS, &ss)
         c.r[RSP] = stack_offset & 0xFFFFFFFFULL
         commit_sp(c, &new)
-    refresh_mode(c)
-    finish_at(c, i, rip)
+    refresh_transfer(c)
+    resume_at(c, i, rip)
 
 cdef void _through_gate(Cpu* c, Insn* i, uint32_t gate_selector, uint64_t gate, bint call) noexcept nogil:
     cdef uint32_t attributes = attributes_of(gate)
@@ -189,8 +190,8 @@ cdef void _through_gate(Cpu* c, Insn* i, uint32_t gate_selector, uint64_t gate, 
             return
         commit_sp(c, &s)
     load_cache(c, CS, &code)
-    refresh_mode(c)
-    finish_at(c, i, rip)
+    refresh_transfer(c)
+    resume_at(c, i, rip)
 
 # ----- protected mode -----
 
@@ -237,8 +238,8 @@ cdef void _far(Cpu* c, Insn* i, uint32_t selector, uint64_t rip, uint32_t size, 
             return
         commit_sp(c, &s)
     load_cache(c, CS, &code)
-    refresh_mode(c)
-    finish_at(c, i, rip)
+    refresh_transfer(c)
+    resume_at(c, i, rip)
 
 cdef void _far_indirect(Cpu* c, Insn* i, uint32_t size, bint call) noexcept nogil:
     cdef uint64_t ea = ea_of(c, i)
@@ -312,8 +313,8 @@ cdef void _return_real(Cpu* c, Insn* i, uint32_t size, uint32_t release) noexcep
         load_v86(c, CS, <uint32_t>selector & 0xFFFF)
     else:
         load_real(c, CS, <uint32_t>selector & 0xFFFF)
-    refresh_mode(c)
-    finish_at(c, i, rip)
+    refresh_code_base(c)
+    resume_at(c, i, rip)
 
 cdef bint _return_stack(Cpu* c, Insn* i, uint32_t selector, int rpl, bint to64, Segment* s) noexcept nogil:
     """The outer SS that RET pops."""
@@ -407,8 +408,8 @@ cdef void _return_far(Cpu* c, Insn* i, uint32_t size, uint32_t release) noexcept
         invalidate_inner_data_segments(c)
     else:
         commit_sp(c, &s)
-    refresh_mode(c)
-    finish_at(c, i, rip)
+    refresh_transfer(c)
+    resume_at(c, i, rip)
 
 cdef void RETF_w(Cpu* c, Insn* i) noexcept nogil:
     _return_far(c, i, 2, 0)

@@ -4,6 +4,7 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int8_t, int16_t, int32_t, int64_t
 from x86emu.core.model cimport missing_flags
 from x86emu.core.state cimport *
+from x86emu.core.resume cimport resume
 from x86emu.core.flags cimport *
 from x86emu.core.memory_access cimport *
 from x86emu.core.mmu cimport refresh_mode, slow_probe
@@ -181,7 +182,7 @@ cdef void popf(Cpu* c, Insn* i, uint32_t size) noexcept nogil:
     write_rflags(c, image)
     if (old ^ image) & (FLAG_TF | FLAG_AC | FLAG_IF):
         refresh_mode(c)
-    finish(c, i)
+    resume(c, i)
 
 cdef void POPF_w(Cpu* c, Insn* i) noexcept nogil:
     popf(c, i, 2)

@@ -9,7 +9,8 @@ from x86emu.core.state cimport *
 from x86emu.core.model cimport missing_flags
 from x86emu.core.flags cimport read_rflags, write_rflags, get_of
 from x86emu.core.memory_access cimport ld
-from x86emu.core.mmu cimport system_load, refresh_mode, canonical
+from x86emu.core.mmu cimport system_load, refresh_mode, refresh_transfer, refresh_code_base, frame_pointer, canonical
+from x86emu.core.resume cimport resume_at
 from x86emu.core.segmentation cimport *
 from x86emu.core.tasks cimport task_switch, interrupt_redirection_bit, TASK_IRET
 from x86emu.core.interrupts cimport enter_handler, enter_v86_handler
@@ -23,7 +24,8 @@ cdef inline bint software_interrupt(Cpu* c, Insn* i, int vector, int kind) noexc
     return enter_handler(c, i, vector, kind, 0, 0, next_rip_of(c, i), read_rflags(c) & ~<uint64_t>FLAG_RF)
 
 cdef void INT3(Cpu* c, Insn* i) noexcept nogil:
-    software_interrupt(c, i, V_BP, EVENT_SOFTWARE_EXCEPTION)
+    if software_interrupt(c, i, V_BP, EVENT_SOFTWARE_EXCEPTION):
+        resume_at(c, i, c.r[REG_RIP])
 
 cdef void INT1(Cpu* c, Insn* i) noexcept nogil:
     if software_interrupt(c, i, V_DB, EVENT_ICEBP) and c.pending_debug:
@@ -50,7 +52,8 @@ cdef void INT_I(Cpu* c, Insn* i) noexcept nogil:
         if iopl(c) < 3:
             fault_code(c, i, V_GP, 0)
             return
-    software_interrupt(c, i, vector, EVENT_SOFTWARE_INT)
+    if software_interrupt(c, i, vector, EVENT_SOFTWARE_INT):
+        resume_at(c, i, c.r[REG_RIP])
 
 cdef bint enters_handler(handler_t handler) noexcept nogil:
     return handler == INT_I or handler == INT3 or handler == INT1
@@ -192,8 +195,8 @@ cdef void _iret_real(Cpu* c, Insn* i, uint32_t size) noexcept nogil:
     else:
         load_real(c, CS, <uint32_t>selector & 0xFFFF)
     _set_flags(c, flags, mask)
-    refresh_mode(c)
-    finish_at(c, i, rip)
+    refresh_code_base(c)
+    resume_at(c, i, rip)
 
 cdef void _iret_to_v86(Cpu* c, Insn* i, Stack* s, uint64_t rip, uint64_t selector, uint64_t flags) noexcept nogil:
     cdef uint64_t sp = 0
@@ -274,10 +277,18 @@ cdef void _iret_protected(Cpu* c, Insn* i, uint32_t size) noexcept nogil:
     cdef Stack s
     cdef int rpl
     cdef bint outer, to64, with_stack
+    cdef uint64_t* frame = NULL
     stack_now(c, &s)
     if not stack_has(c, i, &s, size, 3):
         return
-    if (not stack_pop(c, i, &s, size, &rip) or not stack_pop(c, i, &s, size, &selector)
+    if size == 8 and s.flat:
+        frame = <uint64_t*>frame_pointer(c, s.sp, 40, False, c.cpl)
+    if frame != NULL:
+        rip = frame[0]
+        selector = frame[1]
+        flags = frame[2]
+        s.sp += 24
+    elif (not stack_pop(c, i, &s, size, &rip) or not stack_pop(c, i, &s, size, &selector)
             or not stack_pop(c, i, &s, size, &flags)):
         return
     selector &= 0xFFFF
@@ -294,7 +305,10 @@ cdef void _iret_protected(Cpu* c, Insn* i, uint32_t size) noexcept nogil:
     if with_stack:
         if not stack_has(c, i, &s, size, 2):
             return
-        if not stack_pop(c, i, &s, size, &sp) or not stack_pop(c, i, &s, size, &ss_selector):
+        if frame != NULL:
+            sp = frame[3]
+            ss_selector = frame[4]
+        elif not stack_pop(c, i, &s, size, &sp) or not stack_pop(c, i, &s, size, &ss_selector):
             return
         ss_selector &= 0xFFFF
         if not ss_selector & 0xFFFC:
@@ -328,8 +342,8 @@ cdef void _iret_protected(Cpu* c, Insn* i, uint32_t size) noexcept nogil:
     _set_flags(c, flags, mask)
     if outer:
         invalidate_inner_data_segments(c)
-    refresh_mode(c)
-    finish_at(c, i, rip)
+    refresh_transfer(c)
+    resume_at(c, i, rip)
 
 cdef bint _return_stack(Cpu* c, Insn* i, uint32_t selector, int rpl, Segment* s) noexcept nogil:
     cdef uint64_t raw = 0

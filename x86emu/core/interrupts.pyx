@@ -8,7 +8,7 @@ EFLAGS).  EXT is 1 for everything but INT n, INT3 and INTO.
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
 from x86emu.core.state cimport *
 from x86emu.core.flags cimport read_rflags
-from x86emu.core.mmu cimport system_load, load_as, refresh_mode, canonical
+from x86emu.core.mmu cimport system_load, load_as, refresh_mode, refresh_transfer, refresh_code_base, frame_pointer, canonical
 from x86emu.core.segmentation cimport *
 from x86emu.core.features cimport *
 from x86emu.core.early cimport real_mode_flags
@@ -51,7 +51,7 @@ cdef bint _real_mode(Cpu* c, Insn* i, int vector, uint64_t return_rip, uint64_t 
     commit_sp(c, &s)
     load_real(c, CS, <uint32_t>(entry >> 16) & 0xFFFF)
     c.rflags &= ~<uint64_t>(FLAG_IF | FLAG_TF | FLAG_AC | FLAG_RF)
-    refresh_mode(c)
+    refresh_code_base(c)
     _commit_rip(c, i, entry & 0xFFFF)
     return True
 
@@ -207,6 +207,7 @@ cdef bint _long_mode(Cpu* c, Insn* i, int vector, int kind, bint has_error, uint
     cdef bint inner = False
     cdef int cpl = c.cpl
     cdef int ist
+    cdef uint64_t* frame
     cdef Segment code
     cdef Stack s
     if <uint32_t>vector * 16 + 15 > c.idtr.limit:
@@ -248,11 +249,21 @@ cdef bint _long_mode(Cpu* c, Insn* i, int vector, int kind, bint has_error, uint
     if not canonical(c, offset):
         fault_code(c, i, V_GP, ext)
         return False
-    if (not stack_push(c, i, &s, 8, c.seg[SS].selector) or not stack_push(c, i, &s, 8, c.r[RSP])
+    frame = <uint64_t*>frame_pointer(c, s.sp - 48, 48, True, cpl)
+    if frame != NULL:            # room for the error code as well
+        frame[5] = c.seg[SS].selector
+        frame[4] = c.r[RSP]
+        frame[3] = flags
+        frame[2] = c.seg[CS].selector
+        frame[1] = return_rip
+        if has_error:
+            frame[0] = error
+        s.sp -= 48 if has_error else 40
+    elif (not stack_push(c, i, &s, 8, c.seg[SS].selector) or not stack_push(c, i, &s, 8, c.r[RSP])
             or not stack_push(c, i, &s, 8, flags) or not stack_push(c, i, &s, 8, c.seg[CS].selector)
             or not stack_push(c, i, &s, 8, return_rip)):
         return False
-    if has_error and not stack_push(c, i, &s, 8, error):
+    elif has_error and not stack_push(c, i, &s, 8, error):
         return False
     c.cpl = cpl
     c.rflags &= ~<uint64_t>(FLAG_TF | FLAG_NT | FLAG_RF)
@@ -263,7 +274,7 @@ cdef bint _long_mode(Cpu* c, Insn* i, int vector, int kind, bint has_error, uint
     if inner:
         load_null(c, SS, cpl)
     c.r[RSP] = s.sp
-    refresh_mode(c)
+    refresh_transfer(c)
     _commit_rip(c, i, offset)
     return True
 

@@ -41,6 +41,12 @@ cdef bint load_pdptes(Cpu* c, Insn* i, uint64_t cr3) noexcept nogil   # PAE: Fal
 cdef void refresh_mode(Cpu* c) noexcept nogil
 cdef void refresh_segment(Cpu* c, int seg) noexcept nogil   # derived fields of one segment; then call refresh_mode()
 cdef void refresh_key(Cpu* c) noexcept nogil               # CPL or RFLAGS.AC alone changed (STAC, CLAC)
+# Less than refresh_mode(), for the transfers that happen most:
+cdef void refresh_transfer(Cpu* c) noexcept nogil           # CPL, CS or SS changed: a system call, an event, their returns
+cdef void refresh_code_base(Cpu* c) noexcept nogil          # CS alone, in real or virtual-8086 mode, before and after
+cdef void refresh_data_segment(Cpu* c, int seg) noexcept nogil      # one of ES, SS, DS, FS, GS, by a load of it
+# Host address of n bytes of a stack within one page, if a cached translation lets cpl read or write them; else NULL.
+cdef uint8_t* frame_pointer(Cpu* c, uint64_t linear, uint32_t n, bint write, int cpl) noexcept nogil
 cdef bint canonical(Cpu* c, uint64_t address) noexcept nogil
 # --- for the trace builder ---
 cdef bint translate_code(Cpu* c, uint64_t linear, uint64_t* physical) noexcept nogil

@@ -634,7 +634,7 @@ cdef bint translate_code(Cpu* c, uint64_t linear, uint64_t* physical) noexcept n
         return vmx_apic_access(c, NULL, linear, EXECUTE, physical)
     offset = backing(c, physical[0], 0)
     if offset != NOTHING:
-        t = &c.tlb_exec[(linear >> PAGE_SHIFT) & TLB_MASK]
+        t = exec_entry(c, linear)
         t.tag = (linear & 0xFFFFFFFFFFFFF000ULL) | c.real_key
         t.addend = offset - linear
     return True
@@ -773,6 +773,7 @@ cdef void tlb_flush_page(Cpu* c, uint64_t linear) noexcept nogil:
     c.tlb_read[n].tag = 0
     c.tlb_write[n].tag = 0
     c.tlb_exec[n].tag = 0
+    c.tlb_exec[n ^ (TLB_SIZE / 2)].tag = 0          # user mode and supervisor mode: exec_entry()
 
 cdef void drop_write_entries(Cpu* c, uint64_t backing_offset) noexcept nogil:
     """A page has got its first decoded code: stores to it must go the slow way from now on."""
@@ -883,3 +884,33 @@ cdef void refresh_mode(Cpu* c) noexcept nogil:
         mode |= MODE_GUEST
     c.mode = mode | (c.mode & MODE_HOOKED)
     refresh_key(c)
+
+cdef void refresh_transfer(Cpu* c) noexcept nogil:
+    if (c.mode & MODE_CODE) == MODE_CODE64 and c.efer & EFER_LMA and c.seg[CS].attributes & ATTR_L:
+        refresh_key(c)           # from 64-bit mode to 64-bit mode: nothing else depends on what changed
+    else:
+        refresh_mode(c)
+
+cdef void refresh_code_base(Cpu* c) noexcept nogil:
+    if (c.mode & MODE_CODE) != (MODE_CODE32 if c.seg[CS].attributes & ATTR_DB else MODE_CODE16):
+        refresh_mode(c)
+        return
+    c.cs_base = c.seg[CS].base
+    c.cs_high = c.seg[CS].high
+    c.mode = c.mode & ~<uint32_t>MODE_CODE_CHECKED | (MODE_CODE_CHECKED if c.cs_high != 0xFFFFFFFFULL else 0)
+    refresh_key(c)
+
+cdef void refresh_data_segment(Cpu* c, int seg) noexcept nogil:
+    if seg == SS:
+        refresh_mode(c)
+    elif seg < FS and (c.mode & MODE_CODE) != MODE_CODE64:
+        c.mode &= ~<uint32_t>MODE_FLAT
+        if flat(&c.seg[ES]) and flat(&c.seg[SS]) and flat(&c.seg[DS]):
+            c.mode |= MODE_FLAT
+
+cdef uint8_t* frame_pointer(Cpu* c, uint64_t linear, uint32_t n, bint write, int cpl) noexcept nogil:
+    cdef TlbEntry* t = (&c.tlb_write[(linear >> PAGE_SHIFT) & TLB_MASK] if write
+                        else &c.tlb_read[(linear >> PAGE_SHIFT) & TLB_MASK])
+    if t.tag == (((linear + n - 1) & 0xFFFFFFFFFFFFF000ULL) | (c.key_user if cpl == 3 else c.key_super)):
+        return <uint8_t*>(t.addend + linear)
+    return NULL

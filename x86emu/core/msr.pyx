@@ -6,6 +6,7 @@ rules of their own.  Memory types (PAT, MTRRs) are checked and kept; with no cac
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
 from x86emu.core.state cimport *
+from x86emu.core.resume cimport resume
 from x86emu.core.features cimport *
 from x86emu.core.segmentation cimport canonical_base
 from x86emu.core.mmu cimport tlb_flush_all, tlb_flush_everything, refresh_mode, refresh_segment
@@ -357,6 +358,6 @@ cdef void WRMSR(Cpu* c, Insn* i) noexcept nogil:
     if c.cpl != 0 or not write_msr(c, i, <uint32_t>c.r[RCX], <uint32_t>c.r[RAX] | c.r[RDX] << 32):
         fault_code(c, i, V_GP, 0)
         return
-    finish(c, i)
+    resume(c, i)
 
 include "register_msr.pxi"

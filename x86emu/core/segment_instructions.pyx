@@ -8,7 +8,8 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
 from x86emu.core.state cimport *
 from x86emu.core.flags cimport arithmetic_flags, flags_eager
 from x86emu.core.memory_access cimport ld, load_bytes, store_bytes
-from x86emu.core.mmu cimport system_load, refresh_mode, refresh_segment, canonical
+from x86emu.core.mmu cimport system_load, refresh_data_segment, refresh_segment, canonical
+from x86emu.core.resume cimport resume
 from x86emu.core.stack cimport push, stack_load, set_sp
 from x86emu.core.segmentation cimport *
 from x86emu.core.vendor cimport is_amd
@@ -43,8 +44,8 @@ cdef void MOV_Rq_S(Cpu* c, Insn* i) noexcept nogil:
 cdef inline void loaded(Cpu* c, Insn* i, int seg) noexcept nogil:
     """End of an instruction that loaded a segment register. Loading SS holds off events for one instruction, except
     LSS (SDM 3A 6.8.3)."""
-    refresh_mode(c)
-    finish(c, i)
+    refresh_data_segment(c, seg)
+    resume(c, i)
 
 cdef void MOV_S_Rw(Cpu* c, Insn* i) noexcept nogil:
     if i.dst > GS or i.dst == CS:

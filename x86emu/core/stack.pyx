@@ -4,6 +4,7 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
 from x86emu.core.state cimport *
 from x86emu.core.early cimport *
+from x86emu.core.memory_access cimport read_entry, write_entry, entry_holds
 from x86emu.core.mmu cimport slow_load, slow_store, slow_probe, canonical
 
 cdef bint stack_linear(Cpu* c, Insn* i, uint64_t sp, uint32_t size, bint write, uint64_t* linear) noexcept nogil:
@@ -23,14 +24,20 @@ cdef bint stack_linear(Cpu* c, Insn* i, uint64_t sp, uint32_t size, bint write, 
 
 cdef bint stack_store_slow(Cpu* c, Insn* i, uint64_t sp, uint64_t value, uint32_t size) noexcept nogil:
     cdef uint64_t linear = 0
+    cdef TlbEntry* t
     if c.features[<int>FEATURE_PRE186] and (sp & 0xFFFF) == 0xFFFF and size == 2:      # wraps within the segment
         return slow_store(c, i, c.seg[SS].base + 0xFFFF, value & 0xFF, 1) and slow_store(c, i, c.seg[SS].base, value >> 8, 1)
     if not stack_linear(c, i, sp, size, True, &linear):
         return False
+    t = write_entry(c, linear)
+    if size == 2 and entry_holds(c, t, linear, <uint16_t>0):
+        (<uint16_t*>(t.addend + linear))[0] = <uint16_t>value
+        return True
     return slow_store(c, i, linear, value, size)
 
 cdef bint stack_load_slow(Cpu* c, Insn* i, uint64_t sp, uint32_t size) noexcept nogil:
     cdef uint64_t linear = 0
+    cdef TlbEntry* t
     if c.features[<int>FEATURE_PRE186] and (sp & 0xFFFF) == 0xFFFF and size == 2:
         if not slow_load(c, i, c.seg[SS].base, 1):
             return False
@@ -41,6 +48,10 @@ cdef bint stack_load_slow(Cpu* c, Insn* i, uint64_t sp, uint32_t size) noexcept 
         return True
     if not stack_linear(c, i, sp, size, False, &linear):
         return False
+    t = read_entry(c, linear)
+    if size == 2 and entry_holds(c, t, linear, <uint16_t>0):
+        c.mtmp = (<uint16_t*>(t.addend + linear))[0]
+        return True
     return slow_load(c, i, linear, size)
 
 cdef bint stack_probe(Cpu* c, Insn* i, uint64_t sp, uint32_t size, bint write) noexcept nogil:

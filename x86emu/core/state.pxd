@@ -592,6 +592,11 @@ cdef inline void set_r(Cpu* c, uint8_t n, uint_t value) noexcept nogil:
     else:
         c.r[n] = value            # 32-bit results clear the upper half
 
+cdef inline TlbEntry* exec_entry(Cpu* c, uint64_t linear) noexcept nogil:
+    """Where the translation of a code page is kept: user and supervisor mode (odd and even keys) in halves of their own,
+    so that code at both levels in one page does not drive itself out."""
+    return &c.tlb_exec[((linear >> PAGE_SHIFT) ^ ((c.real_key & 1) << (TLB_BITS - 1))) & TLB_MASK]
+
 cdef inline uint64_t ea_of(Cpu* c, Insn* i) noexcept nogil:
     """Linear address of the memory operand (segmentation is done by a SEGMENT_EA record before this one)."""
     return (c.r[i.base] + (c.r[i.index] << i.scale) + <uint64_t><int64_t>i.disp) & c.ea_mask

@@ -370,7 +370,7 @@ cdef uint64_t event_information(Fault* f) noexcept nogil:
 cdef void fetch_for_decode(Cpu* c, uint8_t* block) noexcept nogil:
     """Decode assists: the instruction's bytes, as far as its page goes, where the fetch had gone through."""
     cdef uint64_t linear = (c.r[REG_RIP] + c.cs_base) & c.ea_mask
-    cdef TlbEntry* e = &c.tlb_exec[(linear >> PAGE_SHIFT) & TLB_MASK]
+    cdef TlbEntry* e = exec_entry(c, linear)
     cdef uint32_t n = 4096 - <uint32_t>(linear & 0xFFF)
     block[VMCB_BYTES_FETCHED] = 0
     memset(block + VMCB_INSTRUCTION_BYTES, 0, 15)

@@ -10,6 +10,7 @@ looked at whenever the processor's turn comes.
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
 from x86emu.core.state cimport *
+from x86emu.core.resume cimport resume
 from x86emu.core.flags cimport *
 from x86emu.core.features cimport *
 from x86emu.core.memory_access cimport ld, st, load_bytes
@@ -239,11 +240,11 @@ cdef void MOV_Rq_C(Cpu* c, Insn* i) noexcept nogil:
 
 cdef void MOV_C_Rd(Cpu* c, Insn* i) noexcept nogil:
     if write_control(c, i, <uint32_t>c.r[i.src]):
-        finish(c, i)
+        resume(c, i)
 
 cdef void MOV_C_Rq(Cpu* c, Insn* i) noexcept nogil:
     if write_control(c, i, c.r[i.src]):
-        finish(c, i)
+        resume(c, i)
 
 # The memory operand of LMSW and SMSW is a word, of SMSW's register the operand size (SDM 2B, SMSW).
 cdef inline void load_machine_status(Cpu* c, Insn* i, uint16_t value) noexcept nogil:
@@ -297,7 +298,7 @@ cdef void CLTS(Cpu* c, Insn* i) noexcept nogil:
     if c.virt.guest_mode != GUEST_VMX or not c.vmx.cr0_mask & CR0_TS:
         c.cr0 &= ~<uint64_t>CR0_TS
     refresh_mode(c)
-    finish(c, i)
+    resume(c, i)
 
 # ---------------------------------------------------------------- debug registers
 
@@ -375,7 +376,7 @@ cdef void INVLPG_M(Cpu* c, Insn* i) noexcept nogil:
         linear += c.seg[i.seg].base
     if canonical(c, linear):
         tlb_flush_page(c, linear)
-    finish(c, i)
+    resume(c, i)
 
 cdef bint invalidate_pcid(Cpu* c, Insn* i, uint64_t kind) noexcept nogil:
     """SDM 2A, INVPCID."""
@@ -568,8 +569,8 @@ cdef inline void set_access_override(Cpu* c, Insn* i, bint on) noexcept nogil:
         c.rflags |= FLAG_AC
     else:
         c.rflags &= ~<uint64_t>FLAG_AC
-    refresh_mode(c)
-    finish(c, i)
+    refresh_key(c)
+    resume(c, i)
 
 cdef void CLAC(Cpu* c, Insn* i) noexcept nogil:
     set_access_override(c, i, 0)
@@ -599,6 +600,6 @@ cdef void WRPKRU(Cpu* c, Insn* i) noexcept nogil:
         c.pkru = <uint32_t>c.r[RAX]
         tlb_flush_all(c)
         refresh_mode(c)
-    finish(c, i)
+    resume(c, i)
 
 include "register_sysregs.pxi"

@@ -9,7 +9,8 @@ Where the vendors differ the model decides:
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
 from x86emu.core.state cimport *
 from x86emu.core.flags cimport read_rflags, write_rflags
-from x86emu.core.mmu cimport refresh_mode, refresh_segment, canonical
+from x86emu.core.mmu cimport refresh_transfer, refresh_segment, canonical
+from x86emu.core.resume cimport resume_at
 from x86emu.core.segmentation cimport *
 from x86emu.core.vendor cimport is_amd
 from x86emu.core.interrupts cimport DR6_BS
@@ -55,8 +56,8 @@ cdef void SYSCALL(Cpu* c, Insn* i) noexcept nogil:
         _flat(c, CS, selector, FLAT_CODE32)
     _flat(c, SS, selector + 8, FLAT_DATA)
     _step(c)
-    refresh_mode(c)
-    finish_at(c, i, target)
+    refresh_transfer(c)
+    resume_at(c, i, target)
 
 cdef bint is_syscall(handler_t handler) noexcept nogil:
     return handler == SYSCALL or handler == SYSRET_w or handler == SYSRET_d or handler == SYSRET_q
@@ -87,8 +88,8 @@ cdef inline void _sysret(Cpu* c, Insn* i, bint wide) noexcept nogil:
     else:
         _flat(c, SS, (selector + 8) | 3, FLAT_DATA | DPL3)
     _step(c)
-    refresh_mode(c)
-    finish_at(c, i, rip)
+    refresh_transfer(c)
+    resume_at(c, i, rip)
 
 cdef void SYSRET_w(Cpu* c, Insn* i) noexcept nogil:
     _sysret(c, i, 0)
@@ -116,8 +117,8 @@ cdef void SYSENTER(Cpu* c, Insn* i) noexcept nogil:
     if not long_mode(c):
         c.r[RSP] &= 0xFFFFFFFFULL
         target &= 0xFFFFFFFFULL
-    refresh_mode(c)
-    finish_at(c, i, target)
+    refresh_transfer(c)
+    resume_at(c, i, target)
 
 cdef inline void _sysexit(Cpu* c, Insn* i, bint wide) noexcept nogil:
     cdef uint64_t selector = c.sysenter_cs & 0xFFFC
@@ -134,8 +135,8 @@ cdef inline void _sysexit(Cpu* c, Insn* i, bint wide) noexcept nogil:
     _flat(c, SS, (selector + (40 if wide else 24)) | 3, FLAT_DATA | DPL3)
     c.r[RSP] = c.r[RCX] & mask
     c.rflags &= ~<uint64_t>FLAG_RF
-    refresh_mode(c)
-    finish_at(c, i, rip)
+    refresh_transfer(c)
+    resume_at(c, i, rip)
 
 cdef void SYSEXIT_w(Cpu* c, Insn* i) noexcept nogil:
     _sysexit(c, i, 0)

@@ -18,7 +18,7 @@ cdef inline uint64_t trace_bucket(uint64_t address, uint32_t mode) noexcept nogi
 cdef inline Trace* probe_trace(Cpu* c, uint64_t rip) noexcept nogil:
     """The cached trace at rip under the mode now in force, or NULL: through the execute TLB and the trace hash, no faults."""
     cdef uint64_t linear = rip + c.cs_base
-    cdef TlbEntry* t = &c.tlb_exec[(linear >> PAGE_SHIFT) & TLB_MASK]
+    cdef TlbEntry* t = exec_entry(c, linear)
     cdef uint64_t address
     cdef Trace* trace
     if unlikely(t.tag != ((linear & 0xFFFFFFFFFFFFF000ULL) | c.real_key)):
@@ -83,7 +83,7 @@ cdef inline void goto_cached(Cpu* c, Insn* i, uint64_t rip, Trace** cache) noexc
     """Goes on at any rip (checked against limit and canonical form by the caller); cache[0] is tried first, whatever
     trace it holds: what identifies a trace is compared. Tail position."""
     cdef uint64_t linear = rip + c.cs_base
-    cdef TlbEntry* e = &c.tlb_exec[(linear >> PAGE_SHIFT) & TLB_MASK]
+    cdef TlbEntry* e = exec_entry(c, linear)
     cdef uint64_t address = linear + e.addend
     cdef Trace* t = cache[0]
     c.r[REG_RIP] = rip
