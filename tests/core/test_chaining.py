@@ -71,6 +71,43 @@ def run_all() -> None:
     print("completed", completed, flush=True)
 
 
+REAL_LOOP = "8ed8 1e 1f 9c 9d 9a00010010 cd60 ebf1"  # MOV and POP DS, POPF, CALL 1000:0100 (RETF), INT 60h (IRET)
+USER_LOOP = "0f05 cd30 ebfa"  # SYSCALL (SYSRET) and INT 30h (IRET)
+SYSTEM_LOOP = "0f013f 0f20d8 0f22d8 9c 9d b9020100c0 31c0 31d2 0f30 8ed8 ebe6"  # INVLPG, CR3, POPF, WRMSR, MOV DS
+
+
+def run_transfers() -> None:
+    """Runs loops of what ends a trace and goes on by itself: segments, far transfers, interrupts, system calls."""
+    sys.path.insert(0, str(Path(__file__).parent))
+    from bare_guest import CODE, CODE0_64, HANDLERS, Guest
+
+    for name, loop in (("real", REAL_LOOP), ("user", USER_LOOP), ("system", SYSTEM_LOOP)):
+        print(name, flush=True)
+        guest = Guest("max")
+        if name == "real":
+            guest.real()
+            guest.put(CODE + 0x100, b"\xcb")
+            guest.put(HANDLERS + 0x600, b"\xcf")
+        else:
+            guest.long_mode()
+            guest.interrupt_gate(0x30, 0xEE, CODE0_64)
+            guest.put(HANDLERS + 0x300, b"\x48\xcf")
+            guest.put(CODE + 0x200, b"\x48\x0f\x07")
+        guest.code(bytes.fromhex(loop))
+        guest.cpu.rflags = 2
+        if name == "user":
+            to_user = b"".join(
+                b"\xb9" + register.to_bytes(4, "little") + b"\xb8" + (value & 0xFFFFFFFF).to_bytes(4, "little")
+                + b"\xba" + (value >> 32).to_bytes(4, "little") + b"\x0f\x30"
+                for register, value in ((0xC0000081, 0x43 << 48 | CODE0_64 << 32), (0xC0000082, CODE + 0x200))
+            )  # fmt: skip
+            guest.code(to_user + b"\xb9" + CODE.to_bytes(4, "little") + b"\x48\x0f\x07", CODE + 0x300)
+        reason = guest.engine.run(LOOPS * 20)
+        assert reason == "instructions" and guest.cpu.instructions == LOOPS * 20, (reason, hex(guest.cpu.rip))
+        assert guest.cpu.event_counts()["exceptions"] == {}
+    print("transfers completed", flush=True)
+
+
 def test_no_handler_leaves_a_frame_behind() -> None:
     root = str(Path(__file__).resolve().parents[2])
     environment = {**os.environ, "PYTHONPATH": root}
@@ -79,11 +116,13 @@ def test_no_handler_leaves_a_frame_behind() -> None:
     )
     lines = result.stdout.splitlines()
     assert result.returncode == 0, f"crashed at {lines[-1] if lines else result.stderr[-2000:]}\n{result.stderr[-500:]}"
+    assert "transfers completed" in lines, result.stderr
     assert int(lines[-1].split()[1]) > 700
 
 
 if __name__ == "__main__":
     threading.stack_size(STACK_BYTES)
-    thread = threading.Thread(target=run_all)
-    thread.start()
-    thread.join()
+    for work in (run_transfers, run_all):
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()

@@ -9,7 +9,7 @@ from x86emu.core.state cimport *
 from x86emu.core.flags cimport read_rflags
 from x86emu.core.memory_access cimport ld
 from x86emu.core.mmu cimport refresh_transfer, refresh_code_base, canonical
-from x86emu.core.resume cimport resume_at
+from x86emu.core.resume cimport resume
 from x86emu.core.segmentation cimport *
 from x86emu.core.tasks cimport task_switch, available_tss, TASK_CALL, TASK_JMP
 from x86emu.core.vendor cimport is_amd
@@ -55,7 +55,7 @@ cdef void _far_real(Cpu* c, Insn* i, uint32_t selector, uint64_t rip, uint32_t s
     else:
         load_real(c, CS, selector)
     refresh_code_base(c)
-    resume_at(c, i, rip)
+    finish_at(c, i, rip)
 
 # ----- tasks -----
 
@@ -129,7 +129,7 @@ cdef void _inner_call(Cpu* c, Insn* i, uint64_t gate, uint32_t selector, uint64_
         c.r[RSP] = stack_offset & 0xFFFFFFFFULL
         commit_sp(c, &new)
     refresh_transfer(c)
-    resume_at(c, i, rip)
+    finish_at(c, i, rip)
 
 cdef void _through_gate(Cpu* c, Insn* i, uint32_t gate_selector, uint64_t gate, bint call) noexcept nogil:
     cdef uint32_t attributes = attributes_of(gate)
@@ -191,7 +191,7 @@ cdef void _through_gate(Cpu* c, Insn* i, uint32_t gate_selector, uint64_t gate, 
         commit_sp(c, &s)
     load_cache(c, CS, &code)
     refresh_transfer(c)
-    resume_at(c, i, rip)
+    finish_at(c, i, rip)
 
 # ----- protected mode -----
 
@@ -239,7 +239,7 @@ cdef void _far(Cpu* c, Insn* i, uint32_t selector, uint64_t rip, uint32_t size, 
         commit_sp(c, &s)
     load_cache(c, CS, &code)
     refresh_transfer(c)
-    resume_at(c, i, rip)
+    finish_at(c, i, rip)
 
 cdef void _far_indirect(Cpu* c, Insn* i, uint32_t size, bint call) noexcept nogil:
     cdef uint64_t ea = ea_of(c, i)
@@ -265,33 +265,43 @@ cdef void _far_indirect(Cpu* c, Insn* i, uint32_t size, bint call) noexcept nogi
 
 cdef void JMP_Aw(Cpu* c, Insn* i) noexcept nogil:
     _far(c, i, <uint32_t>(i.imm >> 32) & 0xFFFF, i.imm & 0xFFFF, 2, 0)
+    resume(c, i)
 
 cdef void JMP_Ad(Cpu* c, Insn* i) noexcept nogil:
     _far(c, i, <uint32_t>(i.imm >> 32) & 0xFFFF, <uint32_t>i.imm, 4, 0)
+    resume(c, i)
 
 cdef void CALL_Aw(Cpu* c, Insn* i) noexcept nogil:
     _far(c, i, <uint32_t>(i.imm >> 32) & 0xFFFF, i.imm & 0xFFFF, 2, 1)
+    resume(c, i)
 
 cdef void CALL_Ad(Cpu* c, Insn* i) noexcept nogil:
     _far(c, i, <uint32_t>(i.imm >> 32) & 0xFFFF, <uint32_t>i.imm, 4, 1)
+    resume(c, i)
 
 cdef void JMP_Mp_w(Cpu* c, Insn* i) noexcept nogil:
     _far_indirect(c, i, 2, 0)
+    resume(c, i)
 
 cdef void JMP_Mp_d(Cpu* c, Insn* i) noexcept nogil:
     _far_indirect(c, i, 4, 0)
+    resume(c, i)
 
 cdef void JMP_Mp_q(Cpu* c, Insn* i) noexcept nogil:
     _far_indirect(c, i, 8, 0)
+    resume(c, i)
 
 cdef void CALL_Mp_w(Cpu* c, Insn* i) noexcept nogil:
     _far_indirect(c, i, 2, 1)
+    resume(c, i)
 
 cdef void CALL_Mp_d(Cpu* c, Insn* i) noexcept nogil:
     _far_indirect(c, i, 4, 1)
+    resume(c, i)
 
 cdef void CALL_Mp_q(Cpu* c, Insn* i) noexcept nogil:
     _far_indirect(c, i, 8, 1)
+    resume(c, i)
 
 # ----- RET far -----
 
@@ -314,7 +324,7 @@ cdef void _return_real(Cpu* c, Insn* i, uint32_t size, uint32_t release) noexcep
     else:
         load_real(c, CS, <uint32_t>selector & 0xFFFF)
     refresh_code_base(c)
-    resume_at(c, i, rip)
+    finish_at(c, i, rip)
 
 cdef bint _return_stack(Cpu* c, Insn* i, uint32_t selector, int rpl, bint to64, Segment* s) noexcept nogil:
     """The outer SS that RET pops."""
@@ -409,24 +419,30 @@ cdef void _return_far(Cpu* c, Insn* i, uint32_t size, uint32_t release) noexcept
     else:
         commit_sp(c, &s)
     refresh_transfer(c)
-    resume_at(c, i, rip)
+    finish_at(c, i, rip)
 
 cdef void RETF_w(Cpu* c, Insn* i) noexcept nogil:
     _return_far(c, i, 2, 0)
+    resume(c, i)
 
 cdef void RETF_d(Cpu* c, Insn* i) noexcept nogil:
     _return_far(c, i, 4, 0)
+    resume(c, i)
 
 cdef void RETF_q(Cpu* c, Insn* i) noexcept nogil:
     _return_far(c, i, 8, 0)
+    resume(c, i)
 
 cdef void RETF_I_w(Cpu* c, Insn* i) noexcept nogil:
     _return_far(c, i, 2, i.imm & 0xFFFF)
+    resume(c, i)
 
 cdef void RETF_I_d(Cpu* c, Insn* i) noexcept nogil:
     _return_far(c, i, 4, i.imm & 0xFFFF)
+    resume(c, i)
 
 cdef void RETF_I_q(Cpu* c, Insn* i) noexcept nogil:
     _return_far(c, i, 8, i.imm & 0xFFFF)
+    resume(c, i)
 
 include "register_far_control.pxi"

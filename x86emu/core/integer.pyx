@@ -182,6 +182,7 @@ cdef void popf(Cpu* c, Insn* i, uint32_t size) noexcept nogil:
     write_rflags(c, image)
     if (old ^ image) & (FLAG_TF | FLAG_AC | FLAG_IF):
         refresh_mode(c)
+    finish(c, i)
     resume(c, i)
 
 cdef void POPF_w(Cpu* c, Insn* i) noexcept nogil:

@@ -10,7 +10,7 @@ from x86emu.core.model cimport missing_flags
 from x86emu.core.flags cimport read_rflags, write_rflags, get_of
 from x86emu.core.memory_access cimport ld
 from x86emu.core.mmu cimport system_load, refresh_mode, refresh_transfer, refresh_code_base, frame_pointer, canonical
-from x86emu.core.resume cimport resume_at
+from x86emu.core.resume cimport resume
 from x86emu.core.segmentation cimport *
 from x86emu.core.tasks cimport task_switch, interrupt_redirection_bit, TASK_IRET
 from x86emu.core.interrupts cimport enter_handler, enter_v86_handler
@@ -25,7 +25,7 @@ cdef inline bint software_interrupt(Cpu* c, Insn* i, int vector, int kind) noexc
 
 cdef void INT3(Cpu* c, Insn* i) noexcept nogil:
     if software_interrupt(c, i, V_BP, EVENT_SOFTWARE_EXCEPTION):
-        resume_at(c, i, c.r[REG_RIP])
+        resume(c, i)
 
 cdef void INT1(Cpu* c, Insn* i) noexcept nogil:
     if software_interrupt(c, i, V_DB, EVENT_ICEBP) and c.pending_debug:
@@ -53,7 +53,7 @@ cdef void INT_I(Cpu* c, Insn* i) noexcept nogil:
             fault_code(c, i, V_GP, 0)
             return
     if software_interrupt(c, i, vector, EVENT_SOFTWARE_INT):
-        resume_at(c, i, c.r[REG_RIP])
+        resume(c, i)
 
 cdef bint enters_handler(handler_t handler) noexcept nogil:
     return handler == INT_I or handler == INT3 or handler == INT1
@@ -196,7 +196,7 @@ cdef void _iret_real(Cpu* c, Insn* i, uint32_t size) noexcept nogil:
         load_real(c, CS, <uint32_t>selector & 0xFFFF)
     _set_flags(c, flags, mask)
     refresh_code_base(c)
-    resume_at(c, i, rip)
+    finish_at(c, i, rip)
 
 cdef void _iret_to_v86(Cpu* c, Insn* i, Stack* s, uint64_t rip, uint64_t selector, uint64_t flags) noexcept nogil:
     cdef uint64_t sp = 0
@@ -343,7 +343,7 @@ cdef void _iret_protected(Cpu* c, Insn* i, uint32_t size) noexcept nogil:
     if outer:
         invalidate_inner_data_segments(c)
     refresh_transfer(c)
-    resume_at(c, i, rip)
+    finish_at(c, i, rip)
 
 cdef bint _return_stack(Cpu* c, Insn* i, uint32_t selector, int rpl, Segment* s) noexcept nogil:
     cdef uint64_t raw = 0
@@ -376,11 +376,14 @@ cdef void _iret(Cpu* c, Insn* i, uint32_t size) noexcept nogil:
 
 cdef void IRET_w(Cpu* c, Insn* i) noexcept nogil:
     _iret(c, i, 2)
+    resume(c, i)
 
 cdef void IRET_d(Cpu* c, Insn* i) noexcept nogil:
     _iret(c, i, 4)
+    resume(c, i)
 
 cdef void IRET_q(Cpu* c, Insn* i) noexcept nogil:
     _iret(c, i, 8)
+    resume(c, i)
 
 include "register_interrupt_instructions.pxi"

@@ -358,6 +358,7 @@ cdef void WRMSR(Cpu* c, Insn* i) noexcept nogil:
     if c.cpl != 0 or not write_msr(c, i, <uint32_t>c.r[RCX], <uint32_t>c.r[RAX] | c.r[RDX] << 32):
         fault_code(c, i, V_GP, 0)
         return
+    finish(c, i)
     resume(c, i)
 
 include "register_msr.pxi"

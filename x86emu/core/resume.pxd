@@ -1,6 +1,7 @@
 # cython: language_level=3
 # How an instruction ends that changed more than registers and memory (segments, CPL, flags, translations): where nothing
 # waits between it and the next instruction, straight on with the trace that is there (SDM 3A table 6-2 for what may wait).
+# A fault has set c.exit, so that resume() does nothing then.
 from libc.stdint cimport uint32_t, uint64_t
 from x86emu.core.state cimport *
 from x86emu.core.trace cimport goto_indirect
@@ -17,16 +18,9 @@ cdef inline bint uneventful(Cpu* c) noexcept nogil:
     return not (wires_up(c) or c.interrupt_shadow | c.exit | c.activity | c.vmx.trap_flag
                 | (<uint32_t>c.rflags & (FLAG_TF | FLAG_RF)) | (<uint32_t>c.dr[7] & 0xFF))
 
-cdef inline void resume_at(Cpu* c, Insn* i, uint64_t rip) noexcept nogil:
-    """finish_at() for an instruction that ends its trace; the run loop is passed by where it can be. rip was checked.
-    The handler returns right after."""
-    c.current = NULL
-    c.link = NULL
-    if likely(uneventful(c)):
-        goto_indirect(c, i, rip)
-    else:
-        c.r[REG_RIP] = rip
-
 cdef inline void resume(Cpu* c, Insn* i) noexcept nogil:
-    """resume_at() the next sequential instruction."""
-    resume_at(c, i, next_rip_of(c, i))
+    """Behind finish() or finish_at(), or a fault, of an instruction that ends its trace: goes on at RIP without the run
+    loop where that would find nothing to do. Tail position, in a handler without a stack frame: what takes the address
+    of a local variable belongs into a function of its own."""
+    if likely(uneventful(c)):
+        goto_indirect(c, i, c.r[REG_RIP])

@@ -45,6 +45,7 @@ cdef inline void loaded(Cpu* c, Insn* i, int seg) noexcept nogil:
     """End of an instruction that loaded a segment register. Loading SS holds off events for one instruction, except
     LSS (SDM 3A 6.8.3)."""
     refresh_data_segment(c, seg)
+    finish(c, i)
     resume(c, i)
 
 cdef void MOV_S_Rw(Cpu* c, Insn* i) noexcept nogil:

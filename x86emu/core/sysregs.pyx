@@ -240,10 +240,12 @@ cdef void MOV_Rq_C(Cpu* c, Insn* i) noexcept nogil:
 
 cdef void MOV_C_Rd(Cpu* c, Insn* i) noexcept nogil:
     if write_control(c, i, <uint32_t>c.r[i.src]):
+        finish(c, i)
         resume(c, i)
 
 cdef void MOV_C_Rq(Cpu* c, Insn* i) noexcept nogil:
     if write_control(c, i, c.r[i.src]):
+        finish(c, i)
         resume(c, i)
 
 # The memory operand of LMSW and SMSW is a word, of SMSW's register the operand size (SDM 2B, SMSW).
@@ -298,6 +300,7 @@ cdef void CLTS(Cpu* c, Insn* i) noexcept nogil:
     if c.virt.guest_mode != GUEST_VMX or not c.vmx.cr0_mask & CR0_TS:
         c.cr0 &= ~<uint64_t>CR0_TS
     refresh_mode(c)
+    finish(c, i)
     resume(c, i)
 
 # ---------------------------------------------------------------- debug registers
@@ -376,6 +379,7 @@ cdef void INVLPG_M(Cpu* c, Insn* i) noexcept nogil:
         linear += c.seg[i.seg].base
     if canonical(c, linear):
         tlb_flush_page(c, linear)
+    finish(c, i)
     resume(c, i)
 
 cdef bint invalidate_pcid(Cpu* c, Insn* i, uint64_t kind) noexcept nogil:
@@ -570,6 +574,7 @@ cdef inline void set_access_override(Cpu* c, Insn* i, bint on) noexcept nogil:
     else:
         c.rflags &= ~<uint64_t>FLAG_AC
     refresh_key(c)
+    finish(c, i)
     resume(c, i)
 
 cdef void CLAC(Cpu* c, Insn* i) noexcept nogil:
@@ -600,6 +605,7 @@ cdef void WRPKRU(Cpu* c, Insn* i) noexcept nogil:
         c.pkru = <uint32_t>c.r[RAX]
         tlb_flush_all(c)
         refresh_mode(c)
+    finish(c, i)
     resume(c, i)
 
 include "register_sysregs.pxi"

@@ -10,7 +10,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
 from x86emu.core.state cimport *
 from x86emu.core.flags cimport read_rflags, write_rflags
 from x86emu.core.mmu cimport refresh_transfer, refresh_segment, canonical
-from x86emu.core.resume cimport resume_at
+from x86emu.core.resume cimport resume
 from x86emu.core.segmentation cimport *
 from x86emu.core.vendor cimport is_amd
 from x86emu.core.interrupts cimport DR6_BS
@@ -57,7 +57,8 @@ cdef void SYSCALL(Cpu* c, Insn* i) noexcept nogil:
     _flat(c, SS, selector + 8, FLAT_DATA)
     _step(c)
     refresh_transfer(c)
-    resume_at(c, i, target)
+    finish_at(c, i, target)
+    resume(c, i)
 
 cdef bint is_syscall(handler_t handler) noexcept nogil:
     return handler == SYSCALL or handler == SYSRET_w or handler == SYSRET_d or handler == SYSRET_q
@@ -89,16 +90,19 @@ cdef inline void _sysret(Cpu* c, Insn* i, bint wide) noexcept nogil:
         _flat(c, SS, (selector + 8) | 3, FLAT_DATA | DPL3)
     _step(c)
     refresh_transfer(c)
-    resume_at(c, i, rip)
+    finish_at(c, i, rip)
 
 cdef void SYSRET_w(Cpu* c, Insn* i) noexcept nogil:
     _sysret(c, i, 0)
+    resume(c, i)
 
 cdef void SYSRET_d(Cpu* c, Insn* i) noexcept nogil:
     _sysret(c, i, 0)
+    resume(c, i)
 
 cdef void SYSRET_q(Cpu* c, Insn* i) noexcept nogil:
     _sysret(c, i, 1)
+    resume(c, i)
 
 cdef void SYSENTER(Cpu* c, Insn* i) noexcept nogil:
     cdef uint64_t selector = c.sysenter_cs & 0xFFFC
@@ -118,7 +122,8 @@ cdef void SYSENTER(Cpu* c, Insn* i) noexcept nogil:
         c.r[RSP] &= 0xFFFFFFFFULL
         target &= 0xFFFFFFFFULL
     refresh_transfer(c)
-    resume_at(c, i, target)
+    finish_at(c, i, target)
+    resume(c, i)
 
 cdef inline void _sysexit(Cpu* c, Insn* i, bint wide) noexcept nogil:
     cdef uint64_t selector = c.sysenter_cs & 0xFFFC
@@ -136,15 +141,18 @@ cdef inline void _sysexit(Cpu* c, Insn* i, bint wide) noexcept nogil:
     c.r[RSP] = c.r[RCX] & mask
     c.rflags &= ~<uint64_t>FLAG_RF
     refresh_transfer(c)
-    resume_at(c, i, rip)
+    finish_at(c, i, rip)
 
 cdef void SYSEXIT_w(Cpu* c, Insn* i) noexcept nogil:
     _sysexit(c, i, 0)
+    resume(c, i)
 
 cdef void SYSEXIT_d(Cpu* c, Insn* i) noexcept nogil:
     _sysexit(c, i, 0)
+    resume(c, i)
 
 cdef void SYSEXIT_q(Cpu* c, Insn* i) noexcept nogil:
     _sysexit(c, i, 1)
+    resume(c, i)
 
 include "register_system_calls.pxi"
