@@ -37,7 +37,7 @@ def extensions() -> list[Extension]:
                 ".".join(relative.parts),
                 [str(path.relative_to(ROOT))],
                 extra_compile_args=COMPILE_ARGS + COMPILE_TIME_ARGS,
-                extra_link_args=["-s"],
+                extra_link_args=[] if os.environ.get("X86EMU_SYMBOLS") else ["-s"],  # symbols are for profilers
             )
         )
     return found

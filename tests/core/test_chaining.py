@@ -79,7 +79,7 @@ SYSTEM_LOOP = "0f013f 0f20d8 0f22d8 9c 9d b9020100c0 31c0 31d2 0f30 8ed8 ebe6"  
 def run_transfers() -> None:
     """Runs loops of what ends a trace and goes on by itself: segments, far transfers, interrupts, system calls."""
     sys.path.insert(0, str(Path(__file__).parent))
-    from bare_guest import CODE, CODE0_64, HANDLERS, Guest
+    from bare_guest import CODE, CODE0_64, FREE, HANDLERS, Guest, descriptor
 
     for name, loop in (("real", REAL_LOOP), ("user", USER_LOOP), ("system", SYSTEM_LOOP)):
         print(name, flush=True)
@@ -92,6 +92,8 @@ def run_transfers() -> None:
             guest.long_mode()
             guest.interrupt_gate(0x30, 0xEE, CODE0_64)
             guest.put(HANDLERS + 0x300, b"\x48\xcf")
+            guest.entry(FREE, descriptor(0, 0xFFFFF, 0xF3, 0xC))  # SS and CS behind SYSRET
+            guest.entry(FREE + 8, descriptor(0, 0, 0xFB, 0x2))
             guest.put(CODE + 0x200, b"\x48\x0f\x07")
         guest.code(bytes.fromhex(loop))
         guest.cpu.rflags = 2
@@ -99,7 +101,7 @@ def run_transfers() -> None:
             to_user = b"".join(
                 b"\xb9" + register.to_bytes(4, "little") + b"\xb8" + (value & 0xFFFFFFFF).to_bytes(4, "little")
                 + b"\xba" + (value >> 32).to_bytes(4, "little") + b"\x0f\x30"
-                for register, value in ((0xC0000081, 0x43 << 48 | CODE0_64 << 32), (0xC0000082, CODE + 0x200))
+                for register, value in ((0xC0000081, 0x5B << 48 | CODE0_64 << 32), (0xC0000082, CODE + 0x200))
             )  # fmt: skip
             guest.code(to_user + b"\xb9" + CODE.to_bytes(4, "little") + b"\x48\x0f\x07", CODE + 0x300)
         reason = guest.engine.run(LOOPS * 20)
