@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from x86emu.conform import generated
-from x86emu.conform.cases import STATES_PER_ENCODING, make_batch, make_sequences, usable
+from x86emu.conform.cases import make_batch, make_sequences, usable
 from x86emu.conform.compare import differences, differing
+from x86emu.conform.encoder import STATES_PER_ENCODING
 from x86emu.conform.engine import State, Stop, open_engine, put_outcome, run_batch, state_of
 from x86emu.conform.engines.native import NativeEngine, available
 from x86emu.conform.engines.x86emu import X86EmuEngine

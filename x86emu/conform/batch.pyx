@@ -14,31 +14,9 @@ from x86emu.core.trace cimport invalidate_code, flush_traces
 from x86emu.core.mmu cimport refresh_mode, refresh_segment
 from x86emu.core.interrupts cimport deliver_fault
 from x86emu._core cimport Engine, Processor
+from x86emu.conform.record cimport Record
 
 from x86emu.conform.records import RECORD
-
-cdef packed struct Record:
-    uint64_t gpr[16]
-    uint64_t rip
-    uint64_t rflags
-    uint64_t fault_address
-    uint64_t window_address
-    uint64_t digest
-    uint64_t st_mantissa[8]
-    uint64_t xmm[32]
-    uint64_t ymm_high[32]
-    uint8_t window[128]
-    uint8_t code[64]
-    uint16_t st_exponent[8]
-    uint16_t control
-    uint16_t status
-    uint16_t valid
-    int16_t vector
-    uint32_t mxcsr
-    uint32_t steps
-    uint16_t code_length
-    uint16_t mode
-    int32_t row
 
 assert sizeof(Record) == RECORD.itemsize, (sizeof(Record), RECORD.itemsize)
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from x86emu.conform.records import NO_VECTOR, Records, code_of
+from x86emu.conform.states import differing_cases
 from x86emu.isa.table import Row, load_rows
 
 COMPARED_FLAGS = 0xCD5
@@ -25,6 +26,10 @@ _CLASSES[11] = 12
 _CLASSES[19] = 16
 
 
+def _class(vector: int) -> int:
+    return int(_CLASSES[vector]) if vector >= 0 else vector
+
+
 def vector_classes(vectors: NDArray[np.int16]) -> NDArray[np.int16]:
     """Vectors with those made equal that a process cannot tell apart; -1 and -2 stay."""
     return np.where(vectors >= 0, _CLASSES[vectors], vectors)
@@ -32,27 +37,14 @@ def vector_classes(vectors: NDArray[np.int16]) -> NDArray[np.int16]:
 
 def differing(expected: Records, actual: Records, undefined_flags: NDArray[np.uint64]) -> NDArray[np.intp]:
     """Numbers of the cases whose outcomes differ anywhere, before the rules for undefined results."""
-    differs = vector_classes(expected["vector"]) != vector_classes(actual["vector"])
-    differs |= (expected["gpr"] != actual["gpr"]).any(axis=1)
-    differs |= expected["rip"] != actual["rip"]
-    differs |= ((expected["rflags"] ^ actual["rflags"]) & np.uint64(COMPARED_FLAGS) & ~undefined_flags) != 0
-    differs |= (expected["xmm"] != actual["xmm"]).any(axis=(1, 2))
-    differs |= (expected["ymm_high"] != actual["ymm_high"]).any(axis=(1, 2))
-    differs |= (expected["window"] != actual["window"]).any(axis=1)
-    differs |= (expected["st_mantissa"] != actual["st_mantissa"]).any(axis=1)
-    differs |= (expected["st_exponent"] != actual["st_exponent"]).any(axis=1)
-    for name in ("digest", "control", "status", "valid", "mxcsr"):
-        differs |= expected[name] != actual[name]
-    page_fault = (expected["vector"] == 14) & (actual["vector"] == 14)
-    differs |= page_fault & (expected["fault_address"] != actual["fault_address"])
-    return np.flatnonzero(differs)
+    return differing_cases(expected, actual, undefined_flags, _CLASSES, COMPARED_FLAGS)
 
 
 def differences(case: Any, expected: Any, actual: Any, undefined_flags: int) -> list[str]:
     """What differs in one case, as sentences without subject; empty where the rules excuse all of it."""
     found: dict[str, str] = {}
     wanted, got = int(expected["vector"]), int(actual["vector"])
-    if vector_classes(np.array([wanted])) != vector_classes(np.array([got])):
+    if wanted != got and _class(wanted) != _class(got):
         if int(case["mode"]) == 32 and {wanted, got} <= {12, 13, 14} and _wraps(expected, actual):
             return []
         if {wanted, got} <= {NO_VECTOR, 13, 14} and int(case["row"]) >= 0:
@@ -67,9 +59,8 @@ def differences(case: Any, expected: Any, actual: Any, undefined_flags: int) -> 
             if row.attributes.get("undefined") == "target" and 14 in (wanted, got):
                 return []
         return [f"vector {_vector(got)}, expected {_vector(wanted)}"]
-    for n, name in enumerate(GPR):
-        if expected["gpr"][n] != actual["gpr"][n]:
-            found[name] = f"{name} {int(actual['gpr'][n]):x}, expected {int(expected['gpr'][n]):x}"
+    for n in np.flatnonzero(expected["gpr"] != actual["gpr"]):
+        found[GPR[n]] = f"{GPR[n]} {int(actual['gpr'][n]):x}, expected {int(expected['gpr'][n]):x}"
     if expected["rip"] != actual["rip"]:
         start = int(case["rip"])
         found["rip"] = f"rip {int(actual['rip']) - start:+d}, expected {int(expected['rip']) - start:+d}"
@@ -79,16 +70,15 @@ def differences(case: Any, expected: Any, actual: Any, undefined_flags: int) -> 
             f"flags {int(actual['rflags']) & COMPARED_FLAGS:03x}, "
             f"expected {int(expected['rflags']) & COMPARED_FLAGS:03x} (differ in {wrong:03x})"
         )
-    for n in range(16):
-        if (expected["xmm"][n] != actual["xmm"][n]).any():
-            found[f"xmm{n}"] = f"xmm{n} {_vector_text(actual['xmm'][n])}, expected {_vector_text(expected['xmm'][n])}"
-        if (expected["ymm_high"][n] != actual["ymm_high"][n]).any():
-            got_text, wanted_text = _vector_text(actual["ymm_high"][n]), _vector_text(expected["ymm_high"][n])
-            found[f"ymm{n}"] = f"upper half of ymm{n} {got_text}, expected {wanted_text}"
-    for n in range(8):
-        one, other = _extended(actual, n), _extended(expected, n)
-        if one != other:
-            found[f"st{n}"] = f"st{n} {one}, expected {other}"
+    for n in np.flatnonzero((expected["xmm"] != actual["xmm"]).any(axis=1)):
+        found[f"xmm{n}"] = f"xmm{n} {_vector_text(actual['xmm'][n])}, expected {_vector_text(expected['xmm'][n])}"
+    for n in np.flatnonzero((expected["ymm_high"] != actual["ymm_high"]).any(axis=1)):
+        got_text, wanted_text = _vector_text(actual["ymm_high"][n]), _vector_text(expected["ymm_high"][n])
+        found[f"ymm{n}"] = f"upper half of ymm{n} {got_text}, expected {wanted_text}"
+    for n in np.flatnonzero(
+        (expected["st_mantissa"] != actual["st_mantissa"]) | (expected["st_exponent"] != actual["st_exponent"])
+    ):
+        found[f"st{n}"] = f"st{n} {_extended(actual, int(n))}, expected {_extended(expected, int(n))}"
     for name in ("control", "status", "valid", "mxcsr"):
         if expected[name] != actual[name]:
             found[name] = f"{name} {int(actual[name]):04x}, expected {int(expected[name]):04x}"

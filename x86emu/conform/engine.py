@@ -13,7 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from x86emu.conform.records import LAYOUT, NO_VECTOR, RECORD, WINDOW_BYTES, Layout, Records, digest
+from x86emu.conform.records import LAYOUT, NO_VECTOR, RECORD, WINDOW_BYTES, Layout, Records, code_of, digest
 from x86emu.errors import UserInputError, X86EmuError
 from x86emu.isa.models import resolve_model
 
@@ -150,24 +150,40 @@ def put_outcome(record: Any, case: Any, state: State, stop: Stop, layout: Layout
     record["digest"] = digest(np.frombuffer(before, np.uint64), np.frombuffer(bytes(after), np.uint64))
 
 
-def run_batch(engine: Engine, cases: Records) -> Records:
+FAILED = -2
+"""Vector of a case that an engine could not run."""
+
+
+def run_batch(engine: Engine, cases: Records, errors: list[str] | None = None) -> Records:
     """Outcomes of all cases, by the engine's own run_batch() if it has one.
 
-    Raises EngineError where the engine raises, naming the case.
+    Where the engine raises, the case gets the vector FAILED and errors a sentence that names it; without errors
+    EngineError is raised.
     """
     own = getattr(engine, "run_batch", None)
     if own is not None:
-        outcome: Records = own(cases)
-        return outcome
+        try:
+            outcome: Records = own(cases)
+            return outcome
+        except Exception:
+            if len(cases) == 1 and errors is None:
+                raise
     outcomes = cases.copy()
     for number in range(len(cases)):
         try:
+            if own is not None:
+                outcomes[number] = own(cases[number : number + 1])[0]
+                continue
             engine.set_state(state_of(cases[number]))
-            stop = engine.run(int(cases[number]["steps"]))
+            stop = engine.run(int(cases[number]["steps"]) & 0xFFFF)
             put_outcome(outcomes[number], cases[number], engine.get_state(), stop)
         except Exception as error:
-            text = bytes(cases[number]["code"][: int(cases[number]["code_length"])]).hex()
-            raise EngineError(f"engine {engine.name} failed at case {number} (code {text}): {error!r}") from error
+            sentence = f"engine {engine.name} failed at case {number} (code {code_of(cases[number]).hex()}): {error!r}"
+            if errors is None:
+                raise EngineError(sentence) from error
+            errors.append(sentence)
+            outcomes[number] = cases[number]
+            outcomes[number]["vector"] = FAILED
     return outcomes
 
 

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 
 from x86emu.conform.cases import environment_reason, usable
 from x86emu.conform.results import Run
+from x86emu.conform.suite import load_suite
 from x86emu.errors import UserInputError
 from x86emu.isa.table import Row, load_rows
 
@@ -28,6 +29,15 @@ def covered_rows(run: Run) -> dict[int, int]:
     return found
 
 
+def oracle_reason(run: Run, row: Row) -> str | None:
+    """Why a run's oracle cannot judge a row, or None."""
+    try:
+        reason: str | None = getattr(load_suite(run.suite), "reason", lambda row: None)(row)
+    except UserInputError:  # results of another version, or an oracle that is not on this host
+        return None
+    return reason
+
+
 def uncovered_rows(run: Run) -> list[tuple[Row, str]]:
     """Rows of the table that no case exercised, each with the reason where there is one."""
     covered = covered_rows(run)
@@ -36,7 +46,7 @@ def uncovered_rows(run: Run) -> list[tuple[Row, str]]:
     for number, row in enumerate(load_rows()):
         if number in covered:
             continue
-        reason = environment_reason(row)
+        reason = environment_reason(row) or oracle_reason(run, row)
         if reason is None and row.feature not in features:
             reason = f"engine or oracle lacks {row.feature}"
         elif reason is None and any(usable(row, mode, features) for mode in (64, 32)):

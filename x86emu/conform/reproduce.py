@@ -27,17 +27,21 @@ def unpack(text: str) -> Records:
         raise UserInputError(f"This is no packed case: {error}.") from None
 
 
-def check(text: str, undefined_flags: int = 0, engine: str = "x86emu", oracle: str = "native") -> None:
-    """Runs one packed case on both engines; raises AssertionError, naming what differs, where they disagree."""
+def check(text: str, undefined_flags: int = 0, engine: str = "x86emu", oracle: str = "native", like: str = "") -> None:
+    """Runs one packed case on both engines; raises AssertionError, naming what differs, where they disagree.
+
+    like names the engine whose features the one under test is limited to, where that is not the oracle.
+    """
     case = unpack(text)
-    tested, judge = engine_named(engine, oracle), engine_named(oracle)
+    tested, judge = engine_named(engine, like or oracle), engine_named(oracle)
     found = differences(case[0], run_batch(judge, case)[0], run_batch(tested, case)[0], undefined_flags)
     assert not found, "; ".join(found)
 
 
-def one_liner(case: Any, undefined_flags: int, engine: str, oracle: str) -> str:
+def one_liner(case: Any, undefined_flags: int, engine: str, oracle: str, like: str = "") -> str:
     """A line of Python that fails as long as the case does."""
+    names = [engine, oracle, *([like] if like not in ("", oracle) else [])]
     return (
         f"def test_case(): from x86emu.conform.reproduce import check; "
-        f"check('{pack(case)}', {undefined_flags:#x}, {engine!r}, {oracle!r})"
+        f"check('{pack(case)}', {undefined_flags:#x}, {', '.join(map(repr, names))})"
     )

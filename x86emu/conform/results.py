@@ -43,6 +43,9 @@ class UnitResult:
     """How many cases failed, by row or form."""
     coverage: dict[str, int] = field(default_factory=dict)
     """Cases by `row|mode|operands|addressing|prefixes`, and by `vector|row|n`."""
+    peer: dict[str, int] = field(default_factory=dict)
+    """Cases in which the oracle, a peer, is alone against the engine and a processor: by `row|what differs`."""
+    peer_examples: list[Failure] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     """Input that could not be used, engines that raised: sentences with file and case number."""
     seconds: float = 0.0
@@ -82,6 +85,14 @@ class Run:
                 total[row] = total.get(row, 0) + count
         return dict(sorted(total.items(), key=lambda item: -item[1]))
 
+    def peer(self) -> dict[str, int]:
+        """Cases in which the oracle is alone, by `row|what differs`, most first."""
+        total: dict[str, int] = {}
+        for unit in self.units:
+            for key, count in unit.peer.items():
+                total[key] = total.get(key, 0) + count
+        return dict(sorted(total.items(), key=lambda item: -item[1]))
+
     def coverage(self) -> dict[str, int]:
         """Coverage of all units together."""
         total: dict[str, int] = {}
@@ -100,7 +111,8 @@ class Run:
 
 def unit_from(data: dict[str, Any]) -> UnitResult:
     """A UnitResult from its JSON form."""
-    return UnitResult(**{**data, "failures": [Failure(**failure) for failure in data["failures"]]})
+    lists = {name: [Failure(**failure) for failure in data.get(name, [])] for name in ("failures", "peer_examples")}
+    return UnitResult(**{**data, **lists})
 
 
 def read_run(path: Path) -> Run:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,26 @@ from x86emu.isa.table import Row
 _PP = {"NP": 0, "66": 1, "F3": 2, "F2": 3}
 INDEX_STEPS = np.array([0, 1, 2, 3, 4, 5, 6, 8, 12, 16, 31, -1, -2, -3, -4, -8, -16, 200, -200, 1 << 20], np.int64)
 """Indices of gathers: mostly near, the last one out of what is mapped."""
+
+
+class Choices:
+    """Random choices that follow from a seed: a thin cover of random.Random, whose calls are cheaper than NumPy's."""
+
+    def __init__(self, *seed: int) -> None:
+        source = random.Random(".".join(map(str, seed)))
+        self.random = source.random
+        self.shuffle = source.shuffle
+        self._bits = source.getrandbits
+
+    def chance(self, probability: float) -> bool:
+        return self.random() < probability
+
+    def below(self, count: int) -> int:
+        """A number from 0 to count - 1."""
+        return int(self.random() * count)
+
+    def bytes(self, count: int) -> bytes:
+        return self._bits(8 * count).to_bytes(count, "little") if count else b""
 
 
 @dataclass
@@ -40,15 +61,9 @@ class VexFields:
         return ("VEX2" if self.two_bytes else "VEX3") + (".W" if self.rex & 8 else "")
 
 
-def choose_fields(row: Row, rng: np.random.Generator, long: bool) -> VexFields:
+def choose_fields(row: Row, choices: Choices, long: bool) -> VexFields:
     """The fields of one encoding of a row; a few encodings are wrong on purpose."""
-
-    def chance(probability: float) -> bool:
-        return bool(rng.random() < probability)
-
-    def below(count: int) -> int:
-        return int(rng.integers(0, count))
-
+    chance, below = choices.chance, choices.below
     rex = 0x40
     if row.has("W1") or (not row.has("W0") and chance(0.4)):
         rex |= 8
@@ -66,8 +81,9 @@ def choose_fields(row: Row, rng: np.random.Generator, long: bool) -> VexFields:
     return VexFields(rex, vvvv, wide ^ chance(0.005), _PP[row.prefix], opcode_map, two_bytes, misprefix)
 
 
-def index_values(row: Row, rng: np.random.Generator, states: int) -> np.ndarray:
+def index_values(row: Row, choices: Choices, states: int) -> np.ndarray:
     """Contents of a vector index register for some states, as an array [state, quadword] of four quadwords each."""
     wide = row.mnemonic[-2] == "Q"
-    picked = rng.choice(INDEX_STEPS[: -1 if rng.random() < 0.8 else None], (states, 4 if wide else 8))
+    steps = len(INDEX_STEPS) - (1 if choices.chance(0.8) else 0)
+    picked = INDEX_STEPS[[[choices.below(steps) for _ in range(4 if wide else 8)] for _ in range(states)]]
     return picked.astype("<i8" if wide else "<i4").view("<u8").reshape(states, 4)
