@@ -26,6 +26,7 @@ RULES = {
     "storage": ("errors",),
     "display": ("errors",),
     "network": ("errors",),
+    "sharing": ("errors",),
     "firmware": ("errors",),
     "serial_backends": ("errors",),
     "_gen": ("isa", "virt"),
@@ -34,6 +35,9 @@ RULES = {
     "machine": (
         "", "bus", "core", "_core", "devices", "display", "errors", "firmware", "isa", "network",
         "serial_backends", "storage", "virt",
+        "", "bus", "core", "_core", "devices", "display", "errors", "firmware", "isa", "serial_backends", "sharing",
+        "storage",
+        "virt",
     ),  # fmt: skip
     "conform": ("", "_core", "bus", "core", "errors", "firmware", "isa", "machine"),
     "image_command": ("errors", "storage"),

@@ -94,6 +94,11 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
                        help="floppy disk image(s), 160K to 2.88M, or none for an empty drive")  # fmt: skip
     parts.add_argument("--snapshot", action="store_true", help="leave disk images unchanged")
     parts.add_argument("--rng", action="store_true", help="a virtio entropy device (the same bytes in every run)")
+    parts.add_argument("--balloon", action="store_true", help="a virtio memory balloon, steered from the monitor")
+    parts.add_argument("--share", metavar="DIR[,...]", action="append", default=[],
+                       help="a folder of the host for the guest, by 9p; ,tag=NAME ,readonly")  # fmt: skip
+    parts.add_argument("--rtc", metavar="DATE", help="what the clock shows: host, localtime or a date"
+                       " (default 2025-01-01, so that runs are the same)")  # fmt: skip
     parts.add_argument("--boot", metavar="ORDER", default="cd", help="letters of a, c disk, d CD-ROM, n (default cd)")
     parts.add_argument("--net", metavar="KIND[,...]", action="append", default=[],
                        help="network card: user, tap or none, with parts (docs/network.md)")  # fmt: skip
@@ -107,8 +112,11 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     kernel.add_argument("--append", metavar="TEXT", default="", help="command line of the kernel")
     kernel.add_argument("--module", metavar="'FILE ARGS'", action="append", default=[], help="multiboot or PVH module")
     host = boot.add_argument_group("the host's side")
-    host.add_argument("--serial", metavar="WHERE", default="stdio",
-                      help="stdio, none, pty, file:NAME or tcp:HOST:PORT (default stdio)")  # fmt: skip
+    host.add_argument("--serial", metavar="WHERE", action="append", default=[],
+                      help="stdio, none, pty, file:NAME or tcp:HOST:PORT (default stdio); again: COM2-4")  # fmt: skip
+    host.add_argument("--parallel", metavar="file:NAME", help="a printer at LPT1 that prints into a file")
+    host.add_argument("--virtio-console", metavar="WHERE[,name=N]", action="append", default=[],
+                      help="a virtio terminal, or a port named N; as --serial, again for more")  # fmt: skip
     host.add_argument("--display", metavar="KIND", default="none", choices=["none", "text"],
                       help="none, or text: print the VGA text screen when the run ends")  # fmt: skip
     host.add_argument("--screenshot", metavar="FILE.png", help="write the screen as a PNG file when the run ends")
@@ -133,9 +141,10 @@ def build_machine(options: argparse.Namespace) -> Machine:
 
     from x86emu.firmware.bios import default_bios
     from x86emu.machine import Machine, MachineConfig
-    from x86emu.machine.config import DEFAULT_CPU, parse_memory
+    from x86emu.machine.config import DEFAULT_CPU, EPOCH, parse_date, parse_memory
     from x86emu.machine.disk_option import parse_disk, parse_floppy
     from x86emu.machine.network_option import parse_networks
+    from x86emu.machine.share_option import parse_share
 
     def path(text: str | None) -> Path | None:
         return Path(text) if text is not None else None
@@ -158,11 +167,42 @@ def build_machine(options: argparse.Namespace) -> Machine:
             pcap=path(options.pcap),
             snapshot=options.snapshot,
             virtio_rng=options.rng,
+            virtio_consoles=tuple(_port_name(text)[1] for text in options.virtio_console),
+            balloon=options.balloon,
+            shares=tuple(parse_share(text) for text in options.share),
+            serial_ports=max(len(options.serial), 1),
+            printer=options.parallel is not None,
+            date=parse_date(options.rtc) if options.rtc is not None else EPOCH,
             vga_rom=path(options.vga_rom),
             option_roms=tuple(Path(text) for text in options.option_rom),
             debug_exit_port=options.debug_exit,
         )
     )
+
+
+def _port_name(text: str) -> tuple[str, str | None]:
+    """Where a virtio console's port leads, and its name if it has one."""
+    where, given, name = text.partition(",name=")
+    if given and not name:
+        raise UserInputError(f"--virtio-console {text}: the port's name is empty; pty,name=org.example.agent would do")
+    return where, name or None
+
+
+def _attach_back_ends(machine: Machine, options: argparse.Namespace) -> None:
+    """Connects all consoles but COM1 with what the options name."""
+    from x86emu.machine.host_services import BackEndService
+    from x86emu.serial_backends import open_backends
+
+    serial = [text for text in options.serial[1:]]
+    terminals = [_port_name(text)[0] for text in options.virtio_console]
+    if [*(options.serial[:1] or ["stdio"]), *serial, *terminals].count("stdio") > 1:
+        raise UserInputError("--serial, --virtio-console: only one of them can be stdio; pty or tcp:HOST:PORT would do")
+    for texts, option, consoles in (
+        (serial, "--serial", machine.serial_ports[1:]),
+        (terminals, "--virtio-console", machine.virtio_consoles),
+    ):
+        for console, backend in zip(consoles, open_backends(texts, option), strict=True):
+            machine.services.append(BackEndService(console, backend))
 
 
 class _Output:
@@ -261,7 +301,15 @@ def run(options: argparse.Namespace) -> int:
             machine.debug_console.listeners.append(debug_output.write_bytes)
         if trace_output is not None:
             machine.trace(lambda line: trace_output.write_bytes(line.encode() + b"\n"))
-        backend = open_backend(options.serial)
+        if options.parallel is not None:
+            kind, _, name = options.parallel.partition(":")
+            if kind != "file" or not name:
+                raise UserInputError(f"--parallel {options.parallel}: is no printer; file:NAME would do")
+            printer_output = output("--parallel", name)
+            assert printer_output is not None
+            machine.printer.listeners.append(printer_output.write_bytes)
+        backend = open_backend(options.serial[0] if options.serial else "stdio")
+        _attach_back_ends(machine, options)
         machine.serial.attach(backend)
         try:
             result = machine.run(

@@ -12,6 +12,7 @@ import os
 import select
 import socket
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -257,8 +258,8 @@ class TcpBackend(SerialBackend):
         self._listener.close()
 
 
-def open_backend(text: str) -> SerialBackend:
-    """The back end that ``--serial`` names; UserInputError where there is no such kind or it cannot be had."""
+def open_backend(text: str, option: str = "--serial") -> SerialBackend:
+    """The back end that ``option`` names; UserInputError where there is no such kind or it cannot be had."""
     kind, _, rest = text.partition(":")
     if text == "stdio":
         return StdioBackend()
@@ -270,4 +271,17 @@ def open_backend(text: str) -> SerialBackend:
         return FileBackend(Path(rest))
     if kind == "tcp" and rest:
         return TcpBackend(rest)
-    raise UserInputError(f"--serial {text}: is no serial port; stdio, none, pty, file:NAME or tcp:HOST:PORT would do")
+    raise UserInputError(f"{option} {text}: is no serial port; stdio, none, pty, file:NAME or tcp:HOST:PORT would do")
+
+
+def open_backends(texts: Sequence[str], option: str) -> list[SerialBackend]:
+    """Several of them; this process has one terminal only."""
+    opened: list[SerialBackend] = []
+    try:
+        for text in texts:
+            opened.append(open_backend(text, option))
+    except BaseException:
+        for backend in opened:
+            backend.close()
+        raise
+    return opened

@@ -55,7 +55,7 @@ class Board:
         self.kbc = I8042(line(1), line(12), clock)
         self.dma = I8237Pair(memory)
         self.fdc = I82077AA(line(6), clock)
-        self.parallel = ParallelPort(line(7))
+        self.parallel = ParallelPort(line(7), clock, lambda data: None)
         self.port92 = Port92()
         self.ide = PiixIde(
             (line(14), line(15)),

@@ -23,9 +23,11 @@ from virtio_driver import (
     Driver,
 )
 
+from x86emu.devices.virtio_9p import Virtio9p
 from x86emu.devices.virtio_blk import VirtioBlk
 from x86emu.devices.virtio_console import VirtioConsole
 from x86emu.devices.virtio_rng import VirtioRng
+from x86emu.errors import UserInputError
 
 NEEDS_RESET = 0x40
 
@@ -339,7 +341,6 @@ def test_console_both_ways(memory):
     sent = []
     console = VirtioConsole(sent.append)
     driver = Driver(console, memory)
-    console.kick = lambda: driver.function.notify(0)
     driver.start(queue=1)
     assert driver.request([b"hello ", b"world"], [])[0] == 0 and sent == [b"hello world"]
     driver.put(0x2008, 4, ord("!"))
@@ -432,3 +433,46 @@ def test_the_legacy_interface_has_vector_registers_where_messages_are_on(memory)
     driver.ports.write(IO + 0x16, 2, 2)
     assert driver.function.config_vector == 0 and driver.function.queue_vectors == [0xFFFF, 2]
     assert driver.ports.read(IO + 0x16, 2) == 2
+
+
+class Answers:
+    """Stands in for a 9p server."""
+
+    def __init__(self):
+        self.requests, self.resets = [], 0
+
+    def handle(self, request, room):
+        self.requests.append((request, room))
+        return b"answer that is long"
+
+    def reset(self):
+        self.resets += 1
+
+    def save(self):
+        return {"n": len(self.requests)}
+
+    def load(self, state):
+        self.loaded = state
+
+
+def test_9p_carries_requests_and_answers(memory):
+    server = Answers()
+    driver = Driver(Virtio9p(server, "work"), memory)
+    assert driver.get(0x2000, 2) == 4 and bytes(driver.get(0x2002 + i, 1) for i in range(4)) == b"work"
+    assert driver.offered() & 1
+    driver.start()
+    assert driver.request([b"head", b"body"], [10, 20]) == (19, b"answer that is long" + b"\xee" * 11)
+    assert driver.request([b"small"], [6]) == (6, b"answer")
+    assert server.requests == [(b"headbody", 30), (b"small", 6)]
+    state = driver.function.save()
+    driver.function.load(state)
+    assert server.loaded == {"n": 2}
+    before = server.resets
+    driver.put(0x14, 1, 0)
+    assert server.resets == before + 1
+
+
+@pytest.mark.parametrize("tag", ["", "x" * 32])
+def test_9p_tags_that_cannot_be(tag):
+    with pytest.raises(UserInputError, match="is no tag"):
+        Virtio9p(Answers(), tag)

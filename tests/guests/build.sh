@@ -34,6 +34,8 @@ need cpio python3 gzip xz:xz-utils lz4 dpkg-deb:dpkg apt-get:apt
 STATE=$(cat "$GK_DIR"/build.sh "$GK_DIR"/lib/* "$GK_DIR"/src/* "$GK_DIR"/tools/*.py | sha256sum | cut -c1-16)
 
 DISK_MODULES="ata_piix ata_generic sd_mod sr_mod isofs vfat nls_cp437 nls_iso8859-1 nls_ascii ext4"
+# Of the generic kernels only: the cloud kernel has none of these.
+PORT_MODULES="virtio_pci 9pnet_virtio 9p parport_pc lp psmouse evdev button"
 FAT_DISK="gk.load=ata_piix,sd_mod,vfat,nls_cp437,nls_iso8859-1,nls_ascii gk.disk=sda1"
 CDROM="gk.load=ata_piix,sr_mod,isofs gk.disk=sr0"
 CMDLINE="console=tty0 console=ttyS0,115200"
@@ -101,7 +103,8 @@ build_linux64() {
     python3 "$GK_DIR/tools/extract_vmlinux.py" "$kernel" "$OUT/linux64.vmlinux"
     base_initramfs amd64 "$GK_TMP/disk64" linux64-disk
     # shellcheck disable=SC2086
-    add_modules "$GK_KROOT" "$GK_TMP/disk64" $DISK_MODULES virtio_pci virtio_blk virtio_rng virtio_net virtio_console
+    add_modules "$GK_KROOT" "$GK_TMP/disk64" $DISK_MODULES virtio_pci virtio_blk virtio_rng virtio_net virtio_console \
+        virtio_balloon button evdev
     make_cpio "$GK_TMP/disk64" "$initrd"
     say "disk with GRUB and ext4"
     d=$GK_TMP/ext4
@@ -130,7 +133,7 @@ build_linux32() {
         install -m644 "$GK_VMLINUZ" "$kernel"
         base_initramfs i386 "$GK_TMP/disk-$name" "$name-disk"
         # shellcheck disable=SC2086
-        add_modules "$GK_KROOT" "$GK_TMP/disk-$name" $DISK_MODULES
+        add_modules "$GK_KROOT" "$GK_TMP/disk-$name" $DISK_MODULES $PORT_MODULES
         make_cpio "$GK_TMP/disk-$name" "$OUT/$name-disk.cpio.gz"
         isolinux_iso "$OUT/$name.iso" "$kernel" "$OUT/$name-disk.cpio.gz"
     done

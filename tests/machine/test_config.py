@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from x86emu.errors import UserInputError
 from x86emu.machine import config as config_module
-from x86emu.machine.config import MachineConfig, parse_memory
+from x86emu.machine.config import MachineConfig, parse_date, parse_memory
+from x86emu.machine.share_option import ShareOption, parse_share, tags
 
 GOOD = MachineConfig(bios=Path("bios.bin"), memory=64 << 20)
 
@@ -62,3 +64,48 @@ def test_memory_that_the_host_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_good_ones_pass() -> None:
     GOOD.validate()
     replace(GOOD, kernel=Path("k"), append="quiet", boot="dc", cpus=64).validate()
+
+
+@pytest.mark.parametrize(
+    ("text", "date"),
+    [
+        ("2031-02-03", datetime(2031, 2, 3)),
+        ("2031-02-03T04:05:06", datetime(2031, 2, 3, 4, 5, 6)),
+        ("2031-02-03T04:05:06+01:00", datetime(2031, 2, 3, 3, 5, 6)),
+    ],
+)
+def test_dates(text: str, date: datetime) -> None:
+    assert parse_date(text) == date
+
+
+def test_the_host_has_a_date() -> None:
+    assert abs(parse_date("host") - datetime.now(UTC).replace(tzinfo=None)) < timedelta(minutes=1)
+
+
+@pytest.mark.parametrize(("text", "words"), [("noon", "is no date; host, localtime"), ("1700-01-01", "from 1970 on")])
+def test_no_date(text: str, words: str) -> None:
+    with pytest.raises(UserInputError, match=words):
+        parse_date(text)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"serial_ports": 5}, "5 serial ports; a PC has one to four"),
+        ({"virtio_consoles": ("a", "b", "a")}, "no two have the same name"),
+        ({"virtio_consoles": (None,) * 32}, "up to 31 ports"),
+        ({"shares": (ShareOption(Path("a")), ShareOption(Path("b"), "share"))}, "another folder has the tag share"),
+    ],
+)
+def test_ports_that_cannot_be(change: dict[str, object], words: str) -> None:
+    with pytest.raises(UserInputError, match=words):
+        replace(GOOD, **change).validate()  # type: ignore[arg-type]
+
+
+def test_share_options() -> None:
+    assert parse_share("a,,b,tag=work,readonly") == ShareOption(Path("a,b"), "work", True)
+    shares = (ShareOption(Path("a")), ShareOption(Path("b")), ShareOption(Path("c"), "x"))
+    assert tags(shares) == ["share", "share1", "x"]
+    for text in ("", ",tag=x", "a,tag=", "a,rw"):
+        with pytest.raises(UserInputError, match="names no folder|is not understood"):
+            parse_share(text)

@@ -21,7 +21,9 @@ from x86emu.errors import UserInputError
 cdef extern from "sys/mman.h" nogil:
     void* mmap(void* address, size_t length, int protection, int flags, int fd, long offset)
     int munmap(void* address, size_t length)
+    int madvise(void* address, size_t length, int advice)
     enum:
+        MADV_DONTNEED
         PROT_READ
         PROT_WRITE
         MAP_PRIVATE
@@ -243,6 +245,32 @@ cdef class PhysicalMemory:
                 offset = read_offset + guest_physical - start
                 return offset if offset + length <= self.ram_bytes else None
         return None
+
+    def release(self, guest_physical: int, length: int) -> None:
+        """Gives whole pages of RAM back to the host, where nothing needs their contents; they read as zeros then.
+
+        guest_physical, length: bytes, multiples of 4096.  What is not RAM is passed over.
+        """
+        if guest_physical % 4096 or length % 4096 or guest_physical < 0 or length < 0:
+            raise ValueError(f"{guest_physical:#x}+{length:#x} are not whole pages")
+        cdef uint64_t physical = guest_physical, end = guest_physical + length, offset, first, run
+        cdef Memory* m = &self.shared.memory
+        while physical < end:
+            first = backing_of(m, physical, 1, 0)
+            if first == NOTHING:
+                physical += 4096
+                continue
+            run = 0
+            while physical < end:
+                offset = backing_of(m, physical, 1, 0)
+                if offset != first + run:
+                    break
+                if m.code_mask[offset >> 12]:
+                    invalidate_code(&self.shared, offset, 4096)
+                run += 4096
+                physical += 4096
+            if madvise(m.backing + first, run, MADV_DONTNEED):
+                memset(m.backing + first, 0, run)
 
     def code_written(self, offset: int, length: int) -> None:
         """Says that backing bytes were changed behind the engine's back (through ram or rom)."""

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 from x86emu.bus.device import Device
 from x86emu.devices.virtio_ring import VirtQueue
 
 
+def _nobody(*_: object) -> None:
+    """Stands in for a transport that is not there yet."""
+
+
 class VirtioDevice(Device):
-    """Base of the device types: what it offers, its configuration space, and what it does when a queue is notified."""
+    """Base of the device types: what it offers, its configuration space, and what it does when a queue is notified.
+
+    The transport sets `queues`; `wake`, by which the device has a queue worked off when the host has something for it;
+    and `config_changed`, by which it tells the driver that its configuration is another.
+    """
 
     DEVICE_ID = 0  # chapter 5
     TRANSITIONAL_PCI_ID = 0  # section 4.1.2.1
@@ -20,8 +29,11 @@ class VirtioDevice(Device):
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self.features = self.FEATURES
+        self.queue_sizes = self.QUEUES
         self.accepted = 0  # what the driver accepted
-        self.queues: list[VirtQueue] = []  # set by the transport
+        self.queues: list[VirtQueue] = []
+        self.wake: Callable[[int], object] = _nobody
+        self.config_changed: Callable[[], object] = _nobody
 
     def config_space(self) -> bytes:
         """The device-specific configuration as it reads now."""

@@ -69,8 +69,8 @@ class VirtioPci(PciFunction):
         )
         self.model = model
         port = FunctionDma(self, dma)
-        self.queues = [VirtQueue(port, in_memory, size) for size in model.QUEUES]
-        model.queues = self.queues
+        self.queues = [VirtQueue(port, in_memory, size) for size in model.queue_sizes]
+        model.queues, model.wake, model.config_changed = self.queues, self.notify, self.config_changed
         self.problem = ""  # why the device needs a reset, for a person who looks
         self._declare_capabilities()
         self.msix = Msix(self, len(self.queues) + 1, MSIX_BAR)

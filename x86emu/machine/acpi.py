@@ -51,6 +51,7 @@ class AcpiConfig:
     sleep_states: tuple[int, ...] = (5,)
     gpe0_port: int = GPE0
     irq0_override: bool = True
+    serial_ports: int = 1
 
 
 def sdt(signature: bytes, revision: int, body: bytes) -> bytes:
@@ -197,7 +198,14 @@ def _isa_device(path: str, pnp: str, *resources: bytes, uid: int | None = None) 
     return aml.device(path, *terms)
 
 
-def _isa_bridge() -> bytes:
+SERIAL_PORTS = ((0x3F8, 4), (0x2F8, 3), (0x3E8, 4), (0x2E8, 3))
+
+
+def _isa_bridge(config: AcpiConfig) -> bytes:
+    serial_ports = (
+        _isa_device(f"COM{uid}", "PNP0501", aml.io(base, 8, 8), aml.irq_no_flags(irq), uid=uid)
+        for uid, (base, irq) in enumerate(SERIAL_PORTS[: config.serial_ports], 1)
+    )
     return aml.device(
         "ISA",
         aml.name("_ADR", aml.integer(1 << 16)),
@@ -206,7 +214,8 @@ def _isa_bridge() -> bytes:
         _isa_device("RTC", "PNP0B00", aml.io(0x70, 8, 0x10), aml.irq_no_flags(8)),
         _isa_device("KBD", "PNP0303", aml.io(0x60, 1), aml.io(0x64, 1), aml.irq_no_flags(1)),
         _isa_device("MOU", "PNP0F13", aml.irq_no_flags(12)),
-        _isa_device("COM1", "PNP0501", aml.io(0x3F8, 8, 8), aml.irq_no_flags(4), uid=1),
+        *serial_ports,
+        _isa_device("LPT1", "PNP0400", aml.io(0x378, 3), aml.irq_no_flags(7), uid=1),
         _isa_device("DMAC", "PNP0200", aml.io(0, 16), aml.io(0x81, 15), aml.io(0xC0, 32), aml.dma(4)),
         _isa_device("FDC0", "PNP0700", aml.io(0x3F2, 4), aml.io(0x3F7, 1), aml.irq_no_flags(6), aml.dma(2)),
         _isa_device("TIMR", "PNP0100", aml.io(0x40, 4)),
@@ -248,7 +257,7 @@ def _pci_root(config: AcpiConfig) -> bytes:
         aml.name("_UID", aml.ZERO_OP),
         aml.name("_CRS", windows),
         interrupt_routing(),
-        _isa_bridge(),
+        _isa_bridge(config),
     )
 
 

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
+from x86emu.devices.virtio_console import LARGEST_PORTS
 from x86emu.errors import UserInputError
 from x86emu.machine.disk_option import DiskOption
 from x86emu.machine.memory_map import BOOT_CODES, GIB, KIB, MIB
 from x86emu.machine.network_option import NetworkOption
+from x86emu.machine.share_option import ShareOption, tags
 
 DEFAULT_CPU = "default"
 SMALLEST_MEMORY = 2 * MIB
@@ -34,6 +36,23 @@ def parse_memory(text: str | int) -> int:
     return int(match[1]) * UNITS[match[2].upper()]
 
 
+def parse_date(text: str) -> datetime:
+    """What --rtc says: host, localtime, or a date as 2025-01-31 or 2025-01-31T12:00:00.  UserInputError otherwise."""
+    if text in ("host", "localtime"):
+        return datetime.now(None if text == "localtime" else UTC).replace(microsecond=0, tzinfo=None)
+    try:
+        date = datetime.fromisoformat(text)
+    except ValueError:
+        raise UserInputError(
+            f"--rtc {text}: is no date; host, localtime, 2025-01-31 or 2025-01-31T12:00:00 would do"
+        ) from None
+    if date.tzinfo is not None:
+        date = date.astimezone(UTC).replace(tzinfo=None)
+    if not 1970 <= date.year <= 9999:
+        raise UserInputError(f"--rtc {text}: a PC's clock shows years from 1970 on")
+    return date.replace(microsecond=0)
+
+
 def host_memory() -> int | None:
     """Bytes of memory and swap that the host could still give, or None where it does not say."""
     try:
@@ -52,7 +71,8 @@ class MachineConfig:
 
     ``floppies`` are drives A and B, None being an empty one.
     ``boot`` is up to three letters of a floppy, c disk, d CD-ROM, n network.  ``date`` is what the real-time clock
-    shows at power-on.  ``snapshot`` keeps what the guest writes to its disks in memory.
+    shows at power-on.  ``snapshot`` keeps what the guest writes to its disks in memory.  ``virtio_consoles`` are the
+    ports of a virtio console, None for a terminal or the name of a port for programs; ``printer`` puts one at LPT1.
     """
 
     bios: Path
@@ -74,7 +94,11 @@ class MachineConfig:
     option_roms: tuple[Path, ...] = ()
     debug_exit_port: int | None = None
     virtio_rng: bool = False
-    virtio_console: bool = False
+    virtio_consoles: tuple[str | None, ...] = ()
+    balloon: bool = False
+    shares: tuple[ShareOption, ...] = ()
+    serial_ports: int = 1
+    printer: bool = False
     paced_serial: bool = False
     date: datetime = field(default=EPOCH)
     fw_cfg: dict[str, bytes] = field(default_factory=dict)
@@ -118,8 +142,15 @@ class MachineConfig:
                 f"--disk: {on_ide} disks do not fit on two IDE channels"
                 f"{' beside the CD-ROM' if self.cdrom else ''}; {limit} would do, and more with if=virtio"
             )
-        virtio = len(self.disks) - on_ide + len(self.networks) + self.virtio_rng + self.virtio_console
+        virtio = len(self.disks) - on_ide + len(self.networks) + len(self.shares)
+        virtio += self.virtio_rng + bool(self.virtio_consoles) + self.balloon
         if virtio > VIRTIO_SLOTS:
             raise UserInputError(f"--disk: {virtio} virtio devices are more than the {VIRTIO_SLOTS} free PCI slots")
+        tags(self.shares)
+        if not 1 <= self.serial_ports <= 4:
+            raise UserInputError(f"--serial: {self.serial_ports} serial ports; a PC has one to four")
+        names = [name for name in self.virtio_consoles if name is not None]
+        if len(self.virtio_consoles) > LARGEST_PORTS or len(set(names)) != len(names):
+            raise UserInputError(f"--virtio-console: up to {LARGEST_PORTS} ports, of which no two have the same name")
         if self.debug_exit_port is not None and not 0 <= self.debug_exit_port <= 0xFFFC:
             raise UserInputError(f"--debug-exit {self.debug_exit_port:#x}: is no port; 0xf4 would do")

@@ -64,7 +64,12 @@ def files(config: MachineConfig, layout: MemoryLayout, plan: BootPlan | None, *,
     ):
         offered.items[key] = value.to_bytes(size, "little")
 
-    tables = acpi.AcpiConfig(processors=tuple(range(config.cpus)), memory_below_4g=layout.below_4g, apic=apic)
+    tables = acpi.AcpiConfig(
+        processors=tuple(range(config.cpus)),
+        memory_below_4g=layout.below_4g,
+        apic=apic,
+        serial_ports=config.serial_ports,
+    )
     offered.files["etc/e820"] = layout.e820()
     offered.files["etc/system-states"] = acpi.system_states(tables)
     offered.files.update(acpi.build(tables))

@@ -10,7 +10,11 @@ from __future__ import annotations
 import select
 import time
 from collections.abc import Iterable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from x86emu.machine.consoles import SerialConsole
+    from x86emu.serial_backends import SerialBackend
 
 
 class HostService(Protocol):
@@ -35,6 +39,28 @@ class HostService(Protocol):
     def close(self) -> None:
         """Gives back what it holds of the host; may be called twice."""
         ...
+
+
+class BackEndService:
+    """The back end of a console beside COM1, looked at as any service is."""
+
+    def __init__(self, console: SerialConsole, backend: SerialBackend) -> None:
+        self.console = console
+        self.backend = backend
+        console.attach(backend)
+
+    def poll(self) -> bool:
+        return self.console.poll()
+
+    def descriptors(self) -> Iterable[int]:
+        return () if getattr(self.backend, "at_end", False) else (getattr(self.backend, "input_fd", -1),)
+
+    @property
+    def waiting(self) -> bool:
+        return bool(getattr(self.backend, "interactive", False))
+
+    def close(self) -> None:
+        self.backend.close()
 
 
 def wait_for_host(descriptors: Iterable[int], seconds: float) -> None:

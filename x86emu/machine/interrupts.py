@@ -37,6 +37,23 @@ class InterruptLines:
         self.ioapic.set_irq(TIMER_PIN if number == 0 else number, level)
 
 
+class SharedLine:
+    """One line that several devices drive: asserted while any of them asserts it.  Each is a number of this sink."""
+
+    def __init__(self, sink: InterruptSink, number: int) -> None:
+        self.sink = sink
+        self.number = number
+        self._asserting: set[int] = set()
+
+    def set_irq(self, number: int, level: bool) -> None:
+        """Device `number` drives the line."""
+        if level:
+            self._asserting.add(number)
+        else:
+            self._asserting.discard(number)
+        self.sink.set_irq(self.number, bool(self._asserting))
+
+
 class ApicMessages(Protocol):
     """What carries messages to the local APICs."""
 

@@ -43,21 +43,17 @@ from x86emu.devices.ioapic import IoApic
 from x86emu.devices.isa_debug_exit import IsaDebugExit
 from x86emu.devices.lapic import ApicBus, LocalApic
 from x86emu.devices.mc146818 import Mc146818
-from x86emu.devices.parallel import ParallelPort
 from x86emu.devices.pic_controller import Pic8259Controller
 from x86emu.devices.piix3 import Piix3
 from x86emu.devices.piix4_acpi import Piix4Acpi
 from x86emu.devices.piix_ide import PiixIde
 from x86emu.devices.port92 import Port92
-from x86emu.devices.uart16550 import Uart16550
 from x86emu.devices.vga import Vga
-from x86emu.devices.virtio_console import VirtioConsole
-from x86emu.devices.virtio_rng import VirtioRng
 from x86emu.display import Picture
 from x86emu.errors import UserInputError
 from x86emu.firmware import bios as bios_images
 from x86emu.firmware.kernel import plan_kernel
-from x86emu.machine import acpi, disks, firmware_files, networks
+from x86emu.machine import acpi, disks, firmware_files, isa_ports, networks, virtio_functions
 from x86emu.machine import run as running
 from x86emu.machine.address_map import AddressMap
 from x86emu.machine.config import DEFAULT_CPU, MachineConfig, parse_memory
@@ -74,7 +70,10 @@ from x86emu.virt.explain import explain
 
 if TYPE_CHECKING:
     from x86emu._core import Processor
+    from x86emu.devices.uart16550 import Uart16550
+    from x86emu.devices.virtio_balloon import VirtioBalloon
     from x86emu.network.backend import NetworkBackend
+    from x86emu.sharing import ShareServer
     from x86emu.storage import Image
 
 IO_APIC_ID = 0
@@ -104,9 +103,9 @@ class Machine:
     defaults to Debian's SeaBIOS.  Or give a whole `MachineConfig` as ``config``.  UserInputError says which file or
     value cannot be used.  `close()` gives the disk images back, as `with Machine(...) as machine:` does.
 
-    Attributes: `cpus` (registers), `memory` (guest-physical, sliced), `serial`, `debug_console` and `screen`
-    (consoles), `keyboard` and `mouse`, `clock` (virtual nanoseconds), `ports` and `mmio` (address spaces), `devices`
-    (by name).
+    Attributes: `cpus` (registers), `memory` (guest-physical, sliced), `serial` (COM1; `serial_ports` has all),
+    `virtio_consoles`, `printer`, `debug_console` and `screen` (consoles), `keyboard`, `mouse`, `balloon`, `clock`
+    (virtual nanoseconds), `ports` and `mmio` (address spaces), `devices` (by name).
     """
 
     def __init__(
@@ -162,7 +161,14 @@ class Machine:
         self.paused = False
         self.services: list[HostService] = []
         self.networks: list[NetworkBackend] = []
+        self.shares: list[ShareServer] = []
         self.seconds = self.cpu_seconds = 0.0
+        self.uart: Uart16550
+        self.serial: SerialConsole
+        self.serial_ports: list[SerialConsole]
+        self.printer: Console
+        self.virtio_consoles: list[SerialConsole]
+        self.balloon: VirtioBalloon | None
         self._poll_event: Event | None = None
         self._poll_deadline = 0
         try:
@@ -255,6 +261,8 @@ class Machine:
         services, self.services = self.services, []
         for service in services:
             service.close()
+        for share in self.shares:
+            share.close()
         images, self.images = self.images, []
         failed: list[str] = []
         for image in images:
@@ -354,13 +362,8 @@ class Machine:
         floppy = self._add(I82077AA(self._line(6, "floppy"), clock, dma, self.floppies))
         ports.map(0x3F0, 6, floppy.read, floppy.write, "82077AA", sizes=(1,))
         ports.map(0x3F7, 1, floppy.read_dir, floppy.write_ccr, "82077AA DIR/CCR", sizes=(1,))
-        self.uart = self._add(
-            Uart16550(self._line(4, "com1"), clock, self._serial_output, name="COM1", paced=self.config.paced_serial)
-        )
-        ports.map(0x3F8, 8, self.uart.read, self.uart.write, "COM1", sizes=(1,))
-        self.serial = SerialConsole(self.uart, clock.now)
-        parallel = self._add(ParallelPort(self._line(7, "lpt1")))
-        ports.map(0x378, 3, parallel.read, parallel.write, "LPT1", sizes=(1,))
+        isa_ports.wire_serial(self)
+        isa_ports.wire_parallel(self)
         self.debug_console = Console()
         console = self._add(DebugConsole(self.debug_console.receive_output))
         ports.map(0x402, 1, console.read, console.write, "debug console", sizes=(1,))
@@ -373,7 +376,6 @@ class Machine:
         return IrqLine(self.bridge.isa, number, name)
 
     def _wire_pci(self, drives: list[AtaDrive | None]) -> None:
-        config = self.config
         self.pci = self._add(
             PciBus(
                 self.ports,
@@ -404,14 +406,7 @@ class Machine:
         self.slots = PciSlots(self)
         disks.wire(self, self.slots)
         networks.wire(self, self.slots)
-        if config.virtio_rng:
-            self.slots.add_virtio(VirtioRng())
-        if config.virtio_console:
-            self.virtio_console = Console()
-            device = VirtioConsole(self.virtio_console.receive_output)
-            function = self.slots.add_virtio(device)
-            device.kick = lambda: function.notify(0)
-            self.virtio_console_device = device
+        virtio_functions.wire(self, self.slots)
 
     def _wire_fw_cfg(self, offered: firmware_files.Offered) -> None:
         self.fw_cfg = self._add(FwCfg(self.dma))
@@ -430,9 +425,6 @@ class Machine:
         self.engine = Engine(self.memory, self.wiring, self.clock, self.signals, self.model)
 
     # --- what the board does
-
-    def _serial_output(self, data: bytes) -> None:
-        self.serial.receive_output(data)
 
     def _init_processors(self) -> None:
         """INIT# of the chip set, which the 8042 and port 92h pulse."""
