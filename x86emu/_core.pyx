@@ -19,6 +19,7 @@ from x86emu.core.model cimport ModelTables
 from x86emu.core.mmu cimport refresh_mode, refresh_segment, tlb_flush_all, tlb_flush_everything, load_pdptes
 from x86emu.core.decode cimport decode, Decoded
 from x86emu.core.trace cimport flush_traces
+from x86emu.core.vmx_exit cimport vmx_awake, vmx_timer_deadline
 from x86emu.bus.platform cimport Wiring, CpuSignals, Signals
 from x86emu.bus.clock cimport Clock
 
@@ -574,7 +575,7 @@ cdef class Engine:
             if left <= 0:
                 self.stop_reason = "instructions"
                 return "instructions"
-            deadline = clock.next_deadline()
+            deadline = min(clock.next_deadline(), self.guest_deadline())
             if self.round_cut:
                 now, longest, active, index = self.round_start, self.round_longest, self.round_active, self.round_next
                 span, done = self.round_span, self.round_done
@@ -631,7 +632,7 @@ cdef class Engine:
             if self.round_cut:
                 continue
             if not active and not board.stop and self.wiring.exception is None:
-                deadline = clock.next_deadline()
+                deadline = min(clock.next_deadline(), self.guest_deadline())
                 if deadline == FOREVER:
                     if not self.awake():
                         self.stop_reason = "halted"
@@ -645,6 +646,15 @@ cdef class Engine:
                 with nogil:
                     pass
 
+    cdef int64_t guest_deadline(self):
+        """When the earliest preemption timer of a VMX guest expires that no instructions bring nearer."""
+        cdef int64_t first = FOREVER
+        cdef Processor cpu
+        for cpu in self.cpus:
+            if cpu.state.virt.guest_mode == GUEST_VMX and cpu.state.activity != ACTIVITY_ACTIVE:
+                first = min(first, vmx_timer_deadline(cpu.state))
+        return first
+
     def awake(self):
         """Whether any processor has something to do: it is active, or a wire that would wake it is up."""
         cdef Processor cpu
@@ -653,6 +663,10 @@ cdef class Engine:
                 return True
             if cpu.signals.wires.reset:
                 return True
+            if cpu.state.virt.guest_mode == GUEST_VMX:
+                if vmx_awake(cpu.state) or vmx_timer_deadline(cpu.state) != FOREVER:
+                    return True
+                continue
             if not cpu.state.virt.gif:
                 continue              # SVM's global interrupt flag holds everything else off
             if (cpu.signals.wires.intr and (cpu.state.rflags & FLAG_IF or cpu.state.virt.guest_mode)

@@ -41,7 +41,8 @@ def environment(guest: VmxGuest) -> dict[str, int]:
         "cr4_fixed0": values[8], "cr4_fixed1": guest.machine.rdmsr(0x489), "efer_valid": 0xD01, "host_long": 1,
         "in_smm": 0, "virtual_tpr": virtual_tpr, "ept_accessed_dirty": values[12] >> 21 & 1,
         "has_monitor_trap_flag": values[2 + extra] >> 59 & 1, "link_revision": revision, "vmcs_pointer": VMCS,
-        "bad_pdptes": 0, "linear_bits": 48,
+        "bad_pdptes": 0, "linear_bits": guest.machine.engine.model.linear_bits, "tertiary_may": values[18],
+        "vm_functions_may": values[17], "ept_five_levels": values[12] >> 7 & 1, "zero_length": values[5] >> 30 & 1,
     }  # fmt: skip
 
 

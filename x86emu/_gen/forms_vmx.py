@@ -8,8 +8,8 @@ from x86emu.isa import vmx_capabilities as capabilities
 from x86emu.virt.vmx.checks import CHECKS, ENVIRONMENT
 from x86emu.virt.vmx.fields import FIELDS, REVISION
 
-_CONTROL_NUMBERS = {"": 0, "pin": 1, "primary": 2, "secondary": 3, "exit": 4, "entry": 5}
-_DERIVED = ("secondary", "event_type", "event_vector", "event_has_error", "event_wants_error", "event_wakes")
+_CONTROL_NUMBERS = {"": 0, "pin": 1, "primary": 2, "secondary": 3, "exit": 4, "entry": 5, "tertiary": 6}
+_DERIVED = ("secondary", "tertiary", "event_type", "event_vector", "event_has_error", "event_wants_error", "event_wakes")
 
 
 def _layout() -> str:
@@ -17,7 +17,7 @@ def _layout() -> str:
     lines += [f"    F_{field.name.upper()} = 0x{field.offset:X}" for field in FIELDS.values()]
     for prefix, table in (
         ("PIN", capabilities.PIN), ("PRI", capabilities.PRIMARY), ("SEC", capabilities.SECONDARY),
-        ("EXIT", capabilities.EXIT), ("ENTRY", capabilities.ENTRY),
+        ("TER", capabilities.TERTIARY), ("EXIT", capabilities.EXIT), ("ENTRY", capabilities.ENTRY),
     ):  # fmt: skip
         lines += [f"    {prefix}_{name.upper()} = {bit}" for name, bit in table.items()]
     return "\n".join(lines) + "\n"
@@ -51,7 +51,7 @@ def _stage(stage: str) -> list[str]:
     for name in (*ENVIRONMENT, *_DERIVED):
         if re.search(rf"\b{name}\b", text):
             lines.append(f"    cdef uint64_t {name} = e.{name}")
-    condition = re.compile(r"\b(canonical|bad_page|bad_list)\(")
+    condition = re.compile(r"\b(canonical|bad_page|bad_list|bad_aligned)\(")
     for row in rows:
         expression = condition.sub(lambda m: f"_{m[1]}(e, ", _c(row.expression))
         lines += [f"    if {expression}:    # {row.identity}", f"        return {row.number}"]
@@ -77,6 +77,9 @@ cdef inline bint _canonical(const CheckEnvironment* e, uint64_t value) noexcept 
 
 cdef inline bint _bad_page(const CheckEnvironment* e, uint64_t value) noexcept nogil:
     return (value & (e.physical_reserved | 0xFFF)) != 0
+
+cdef inline bint _bad_aligned(const CheckEnvironment* e, uint64_t value, uint64_t low) noexcept nogil:
+    return (value & (e.physical_reserved | low)) != 0
 
 cdef inline bint _bad_list(const CheckEnvironment* e, uint64_t value, uint64_t n) noexcept nogil:
     cdef uint64_t last = value + 16 * n - 1

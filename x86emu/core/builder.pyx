@@ -18,6 +18,7 @@ import x86emu.core.decode as decode_module
 
 cdef enum:
     ALL_FLAGS = 0x8D5
+    DETAIL_MEMORY = 32       # isa/intercepts.py
     MAX_RECORDS = 340        # 64 instructions of up to 5 records, and the end
 
 cdef uint64_t NOTHING = 0xFFFFFFFFFFFFFFFFULL
@@ -145,7 +146,7 @@ cdef void put_intercept(Builder* b, Decoded* d, uint32_t ip) noexcept nogil:
     r.dst = d.slots[0]
     r.src = d.slots[1]
     r.aux = d.address_size
-    r.imm = (d.row.intercept | <int64_t>d.row.intercept_detail << 8 | <int64_t>d.operand_size << 16
+    r.imm = (d.row.intercept | <int64_t>(d.row.intercept_detail | (DETAIL_MEMORY if d.memory else 0)) << 8 | <int64_t>d.operand_size << 16
              | <int64_t>(d.immediate1 & 0xFFFF) << 32)
 
 cdef void emit(Builder* b, Decoded* d, uint32_t mode, uint32_t ip, uint32_t page_offset) noexcept nogil:

@@ -318,7 +318,7 @@ cdef int run_slice(Cpu* c, int64_t instructions, int64_t* executed) noexcept nog
             flush_traces(s)
             link = NULL
         was_tf = c.rflags & FLAG_TF
-        single = was_tf != 0 or c.interrupt_shadow != 0 or c.vmx.trap_flag != 0
+        single = was_tf != 0 or c.interrupt_shadow != 0 or (c.vmx.trap_flag | c.vmx.alone) != 0
         if unlikely(c.dr[7] & 0xFF):
             single = True
             bits = 0 if c.rflags & FLAG_RF else instruction_breakpoints(c, (c.r[REG_RIP] + c.cs_base) & c.ea_mask)
@@ -355,6 +355,7 @@ cdef int run_slice(Cpu* c, int64_t instructions, int64_t* executed) noexcept nog
         first = t.insns[1 if guest_mode and t.n_records > 1 else 0].fn        # behind the INTERCEPT record
         if was_tf and (enters_handler(first) or is_syscall(first)):
             was_tf = 0               # software interrupts clear TF and are not trapped; SYSCALL sees to it itself
+        c.vmx.alone = 0
         run_records(c, &t.insns[0])
         c.link = NULL
         if unlikely(c.vmx.trap_flag) and guest_mode == GUEST_VMX and c.exit != EXIT_FAULT:

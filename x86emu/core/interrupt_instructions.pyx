@@ -12,6 +12,7 @@ from x86emu.core.memory_access cimport ld
 from x86emu.core.mmu cimport system_load, refresh_mode, refresh_transfer, refresh_code_base, frame_pointer, canonical
 from x86emu.core.resume cimport resume
 from x86emu.core.segmentation cimport *
+from x86emu.core.vmx cimport vmx_iret_unblocks
 from x86emu.core.tasks cimport task_switch, interrupt_redirection_bit, TASK_IRET
 from x86emu.core.interrupts cimport enter_handler, enter_v86_handler
 
@@ -363,7 +364,8 @@ cdef bint _return_stack(Cpu* c, Insn* i, uint32_t selector, int rpl, Segment* s)
     return True
 
 cdef void _iret(Cpu* c, Insn* i, uint32_t size) noexcept nogil:
-    c.nmi_blocked = 0            # even where the IRET faults (SDM 3A 6.7.1)
+    if likely(c.virt.guest_mode != GUEST_VMX) or vmx_iret_unblocks(c):
+        c.nmi_blocked = 0        # even where the IRET faults (SDM 3A 6.7.1)
     if not c.cr0 & CR0_PE or c.rflags & FLAG_VM:
         _iret_real(c, i, size)
     elif c.rflags & FLAG_NT:

@@ -12,7 +12,7 @@ from x86emu.core.mmu cimport system_load, load_as, refresh_mode, refresh_transfe
 from x86emu.core.segmentation cimport *
 from x86emu.core.features cimport *
 from x86emu.core.early cimport real_mode_flags
-from x86emu.core.vmx_exit cimport vmx_exception, vmx_shutdown
+from x86emu.core.vmx_exit cimport vmx_event_delivered, vmx_exception, vmx_shutdown
 from x86emu.core.svm cimport svm_exception, svm_exit, svm_intercepts, SVM_SHUTDOWN
 from x86emu.core.tasks cimport task_switch, available_tss, TASK_EVENT
 
@@ -300,7 +300,7 @@ cdef int _class_of(Fault* f) noexcept nogil:
         return BENIGN
     if f.vector == V_DE or (V_TS <= f.vector <= V_GP):
         return CONTRIBUTORY
-    if f.vector == V_PF:
+    if f.vector == V_PF or f.vector == V_VE:
         return PAGE_FAULT
     if f.vector == V_DF:
         return DOUBLE_FAULT
@@ -364,6 +364,8 @@ cdef bint _deliver(Cpu* c, Fault event) noexcept nogil:
         if _sets_rf(&event):
             flags |= FLAG_RF
         if enter_handler(c, NULL, event.vector, event.kind, event.has_error, event.error, return_rip, flags):
+            if unlikely(c.vmx.trap_flag) and c.virt.guest_mode == GUEST_VMX:
+                vmx_event_delivered(c)
             return True
         return_rip = c.r[REG_RIP]
         nested = c.fault

@@ -14,7 +14,8 @@ from x86emu.core.physical cimport backing_of
 from x86emu.core.trace cimport invalidate_code
 from x86emu.core.interrupts cimport data_breakpoints
 from x86emu.core.second_level cimport translate_guest_physical, second_level_new_generation
-from x86emu.core.vmx_exit cimport vmx_apic_access
+from x86emu.core.vmx cimport tertiary, TER_ENABLE_HLAT
+from x86emu.core.vmx_apic cimport vmx_apic_access
 
 cdef uint64_t NOTHING = 0xFFFFFFFFFFFFFFFFULL
 cdef enum:
@@ -41,6 +42,12 @@ cdef enum:
     PF_RSVD = 8
     PF_I = 16
     PF_PK = 32
+    PF_HLAT = 128
+    HLAT_RESTART = 0x800         # bit 11 of an entry met by HLAT paging (4.5.1)
+    # Vmx.walk_page: what the guest's paging says of a final address (SDM 3C table 28-7)
+    WALK_USER = 1
+    WALK_WRITABLE = 2
+    WALK_NO_EXECUTE = 4
 
 
 # ---------------------------------------------------------------- physical accesses
@@ -173,11 +180,14 @@ cdef bint walk(Cpu* c, Insn* i, uint64_t linear, int access, bint user, bint imp
     cdef uint32_t error = (PF_W if access == WRITE else 0) | (PF_U if user else 0)
     cdef uint32_t entry_size = 8
     cdef uint32_t key_rights
+    cdef bint hlat = False
     if access == EXECUTE and ((nxe and c.cr4 & CR4_PAE) or c.cr4 & CR4_SMEP):
         error |= PF_I
     c.vmx.walk_linear = linear
     c.vmx.walk_linear_valid = 1
+    c.vmx.verify_paging = 0
     if not (c.cr0 >> CR0_PG_BIT) & 1:
+        c.vmx.walk_page = WALK_USER | WALK_WRITABLE
         physical[0] = linear & 0xFFFFFFFFULL
         flags[0] = PAGE_WRITABLE | PAGE_USER
         return final_address(c, i, access, physical)
@@ -220,6 +230,11 @@ cdef bint walk(Cpu* c, Insn* i, uint64_t linear, int access, bint user, bint imp
             # ---- 4-level and 5-level paging (4.5)
             level = 5 if c.cr4 & CR4_LA57 else 4
             table = c.cr3 & 0x000FFFFFFFFFF000ULL
+            if unlikely(c.virt.guest_mode == GUEST_VMX) and tertiary(c, TER_ENABLE_HLAT):
+                hlat = (linear & c.vmx.hlat_prefix) == c.vmx.hlat_prefix
+                if hlat:
+                    table = c.vmx.hlat_root & 0x000FFFFFFFFFF000ULL
+                    error |= PF_HLAT
         else:
             # ---- PAE paging (4.4): the PDPTEs were checked when CR3 was loaded
             k = <int>((linear >> 30) & 3)
@@ -250,6 +265,15 @@ cdef bint walk(Cpu* c, Insn* i, uint64_t linear, int access, bint user, bint imp
             depth += 1
             if not entry & 1:
                 return page_fault(c, i, linear, error)
+            if unlikely(hlat) and entry & HLAT_RESTART:      # again, with ordinary paging
+                hlat = False
+                error &= ~<uint32_t>PF_HLAT
+                level = 5 if c.cr4 & CR4_LA57 else 4
+                table = c.cr3 & 0x000FFFFFFFFFF000ULL
+                depth = 0
+                allow = 6
+                no_execute = 0
+                continue
             reserved = high_reserved
             if level >= 2 and entry & 0x80:
                 if level == 2:
@@ -270,7 +294,7 @@ cdef bint walk(Cpu* c, Insn* i, uint64_t linear, int access, bint user, bint imp
                 break
             level -= 1
     shift = 12 if level == 1 else shift
-    error |= PF_P
+    error = (error | PF_P) & ~<uint32_t>PF_HLAT
     # ---- access rights (4.6)
     if access == EXECUTE:
         if user:
@@ -312,6 +336,7 @@ cdef bint walk(Cpu* c, Insn* i, uint64_t linear, int access, bint user, bint imp
     flags[0] = PAGE_USER if allow & 4 else 0
     if access == WRITE:
         flags[0] |= PAGE_WRITABLE
+    c.vmx.walk_page = (allow >> 2 & 1) | (allow & 2) | (WALK_NO_EXECUTE if no_execute and nxe else 0)
     return final_address(c, i, access, physical)
 
 cdef inline bint is_user(Cpu* c, int who) noexcept nogil:
@@ -346,8 +371,12 @@ cdef bint resolve(Cpu* c, Insn* i, uint64_t linear, int access, int who, uint64_
         return False
     if c.signals.a20_masked:
         physical[0] &= ~<uint64_t>0x100000
-    if unlikely(c.virt.guest_mode == GUEST_VMX and (physical[0] & 0xFFFFFFFFFFFFF000ULL) == c.vmx.apic_access):
-        return vmx_apic_access(c, i, linear, access, physical)
+    if unlikely(c.virt.guest_mode == GUEST_VMX):
+        if (physical[0] & 0xFFFFFFFFFFFFF000ULL) == c.vmx.apic_access:
+            return vmx_apic_access(c, i, linear, access, physical)
+        if c.vmx.uncached:
+            c.vmx.uncached = 0
+            return True
     if who == AS_SYSTEM and flags & PAGE_USER and c.cr4 & CR4_SMAP:
         return True
     if user:
@@ -433,6 +462,7 @@ cdef bint load_who(Cpu* c, Insn* i, uint64_t ea, uint32_t size, uint64_t* value,
         return True
     if not check_linear(c, i, ea, size):
         return False
+    c.vmx.access_size = size
     first = 4096 - <uint32_t>(ea & 0xFFF)
     if first >= size:
         if not resolve(c, i, ea, access, who, &physical):
@@ -494,6 +524,7 @@ cdef bint store_who(Cpu* c, Insn* i, uint64_t ea, uint32_t size, uint64_t value,
         return True
     if not check_linear(c, i, ea, size):
         return False
+    c.vmx.access_size = size
     first = 4096 - <uint32_t>(ea & 0xFFF)
     if not resolve(c, i, ea, WRITE, who, &physical):
         return False
@@ -547,6 +578,7 @@ cdef bint probe_who(Cpu* c, Insn* i, uint64_t ea, uint32_t n, bint write, int wh
         return True
     if not check_linear(c, i, ea, n):
         return False
+    c.vmx.access_size = n
     while at < end:
         if not resolve(c, i, beyond(c, ea, at - ea), WRITE if write else READ, who, &physical):
             return False
@@ -566,6 +598,7 @@ cdef bint slow_bytes(Cpu* c, Insn* i, uint64_t ea, uint8_t* buffer, uint32_t n, 
     cdef uint64_t offset
     if not check_linear(c, i, ea, n):
         return False
+    c.vmx.access_size = n
     while done < n and parts < 3:
         chunk = 4096 - <uint32_t>((ea + done) & 0xFFF)
         if chunk > n - done:

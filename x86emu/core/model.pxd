@@ -29,7 +29,7 @@ cdef struct ProcessorModel:
     uint64_t microcode
     uint64_t machine_check_cap    # MCG_CAP
     uint32_t asids                # address space identifiers of SVM, the host's 0 included
-    uint64_t vmx_capabilities[18] # MSRs 480h to 491h
+    uint64_t vmx_capabilities[19] # MSRs 480h to 492h
     uint32_t mxcsr_mask
     int n_leaves
     CpuidEntry leaves[160]

@@ -13,6 +13,7 @@ from x86emu.core.mmu cimport tlb_flush_all, tlb_flush_everything, refresh_mode, 
 from x86emu.core.model cimport ProcessorModel, VENDOR_AMD, VENDOR_INTEL
 from x86emu.core.sysregs cimport tsc_now
 from x86emu.core.vmx cimport capability
+from x86emu.core.vmx_apic cimport vmx_read_x2apic, vmx_write_x2apic
 
 cdef enum:
     MISC_ENABLE_WRITABLE = 0x450001      # fast strings, SpeedStep, MONITOR, limit of CPUID
@@ -336,8 +337,8 @@ cdef bint read_vmx_capability(Cpu* c, Insn* i, uint32_t number, uint64_t* value)
         return False
     if n >= 13 and not capability(c, 0) >> 55 & 1:
         return False
-    if n > 16:
-        return False             # VM functions are not offered
+    if n > 16 and not capability(c, <int>n):
+        return False             # VM functions, tertiary controls
     value[0] = capability(c, <int>n)
     return True
 
@@ -346,8 +347,17 @@ cdef bint write_vmx_capability(Cpu* c, Insn* i, uint32_t number, uint64_t value)
 
 include "msr_dispatch.pxi"
 
+cdef int virtual_apic_msr(Cpu* c, uint32_t number, bint write, uint64_t* value) noexcept nogil:
+    """In a VMX guest with "virtualize x2APIC mode": 1 done, 0 #GP(0), -1 not virtualized."""
+    if c.virt.guest_mode != GUEST_VMX or number >> 8 != 8 or c.cpl != 0:
+        return -1
+    return vmx_write_x2apic(c, number, value[0]) if write else vmx_read_x2apic(c, number, value)
+
 cdef void RDMSR(Cpu* c, Insn* i) noexcept nogil:
-    if c.cpl != 0 or not read_msr(c, i, <uint32_t>c.r[RCX], &c.mtmp):
+    cdef int done = virtual_apic_msr(c, <uint32_t>c.r[RCX], False, &c.mtmp)
+    if done < 0:
+        done = c.cpl == 0 and read_msr(c, i, <uint32_t>c.r[RCX], &c.mtmp)
+    if not done:
         fault_code(c, i, V_GP, 0)
         return
     c.r[RAX] = <uint32_t>c.mtmp
@@ -355,7 +365,12 @@ cdef void RDMSR(Cpu* c, Insn* i) noexcept nogil:
     chain(c, i)
 
 cdef void WRMSR(Cpu* c, Insn* i) noexcept nogil:
-    if c.cpl != 0 or not write_msr(c, i, <uint32_t>c.r[RCX], <uint32_t>c.r[RAX] | c.r[RDX] << 32):
+    cdef int done
+    c.mtmp = <uint32_t>c.r[RAX] | c.r[RDX] << 32
+    done = virtual_apic_msr(c, <uint32_t>c.r[RCX], True, &c.mtmp)
+    if done < 0:
+        done = c.cpl == 0 and write_msr(c, i, <uint32_t>c.r[RCX], c.mtmp)
+    if not done:
         fault_code(c, i, V_GP, 0)
         return
     finish(c, i)

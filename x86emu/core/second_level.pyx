@@ -9,6 +9,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t, int64_t
 from libc.string cimport memset
 from x86emu.core.state cimport *
 from x86emu.core.mmu cimport physical_load, physical_store
+from x86emu.core.vmx cimport TER_GUEST_PAGING_VERIFICATION
 from x86emu.core.ept cimport ept_translate, ept_peek
 
 cdef enum:
@@ -18,12 +19,14 @@ cdef enum:
     RIGHT_READ = 1
     RIGHT_WRITE = 2
     RIGHT_EXECUTE = 4
+    RIGHT_USER_EXECUTE = 8   # VMX with mode-based execute control
     ERROR_P = 1
     ERROR_W = 2
     ERROR_U = 4
     ERROR_RSVD = 8
     ERROR_I = 16
     EXIT_NPF = 0x400
+    EPTP_ACCESSED_DIRTY = 0x40
     N_LEVELS = 5
 
 cdef uint64_t FINAL_FAULT = 0x100000000ULL       # EXITINFO1: on the final address
@@ -148,13 +151,20 @@ cdef bint translate_guest_physical(Cpu* c, Insn* i, uint64_t guest_physical, int
     cdef int k
     cdef uint64_t flags
     cdef uint32_t rights
-    if likely(e.guest_page == page and e.generation == c.virt.second_level_generation and e.rights & need):
+    if c.virt.second_level == SECOND_LEVEL_EPT:
+        if access == EXECUTE and c.vmx.walk_page & 1:
+            need = RIGHT_USER_EXECUTE
+        if table_walk and c.vmx.eptp & EPTP_ACCESSED_DIRTY:          # the walker's accesses count as writes
+            need |= RIGHT_WRITE
+    if likely(e.guest_page == page and e.generation == c.virt.second_level_generation and (e.rights & need) == need):
         physical[0] = e.page | (guest_physical & 0xFFF)
         return True
     c.virt.guest_physical = guest_physical
     if c.virt.second_level == SECOND_LEVEL_EPT:
         if not ept_translate(c, i, guest_physical, access, table_walk, physical, &rights):
             return False
+        if c.vmx.tertiary >> TER_GUEST_PAGING_VERIFICATION & 1:
+            return True          # the walk of each access is to be verified
         e.guest_page = page
         e.page = physical[0] & 0xFFFFFFFFFFFFF000ULL
         e.generation = c.virt.second_level_generation

@@ -67,6 +67,7 @@ cdef enum Vector:
     V_AC = 17
     V_MC = 18
     V_XM = 19
+    V_VE = 20
 
 # EFLAGS
 cdef enum:

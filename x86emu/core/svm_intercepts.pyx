@@ -132,7 +132,7 @@ cdef bint pause_loop(Cpu* c, Insn* i) noexcept nogil:
     return leave(c, i, 0x77, 0, 0)
 
 cdef bint svm_intercept(Cpu* c, Insn* i) noexcept nogil:
-    cdef int kind = <int>(i.imm & 0x3F)
+    cdef int kind = <int>(i.imm & 0xFF)
     cdef const uint8_t* row = &table[4 * kind]
     cdef uint64_t linear
     if kind == KIND_ICEBP and not svm_intercepts(c, 4, 8):

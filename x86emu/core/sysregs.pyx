@@ -18,7 +18,7 @@ from x86emu.core.segmentation cimport canonical_base
 from x86emu.core.mmu cimport *
 from x86emu.core.engine cimport virtual_now
 from x86emu.core.vmx cimport *
-from x86emu.core.vmx_exit cimport vmx_virtual_tpr, vmx_write_virtual_tpr
+from x86emu.core.vmx_apic cimport vmx_virtual_tpr, vmx_write_virtual_tpr
 from x86emu.core.model cimport ProcessorModel, VENDOR_AMD, VENDOR_INTEL, XCR0_X87, XCR0_SSE, XCR0_AVX
 
 cdef enum:
@@ -491,12 +491,22 @@ cdef void MWAIT(Cpu* c, Insn* i) noexcept nogil:
 
 # ---------------------------------------------------------------- time and counters
 
+cdef uint64_t scaled_tsc(uint64_t value, uint64_t multiplier) noexcept nogil:
+    """Bits 111:48 of the product."""
+    cdef uint64_t low = (value & 0xFFFFFFFFULL) * (multiplier & 0xFFFFFFFFULL)
+    cdef uint64_t middle = (value >> 32) * (multiplier & 0xFFFFFFFFULL) + (low >> 32)
+    cdef uint64_t other = (value & 0xFFFFFFFFULL) * (multiplier >> 32) + (middle & 0xFFFFFFFFULL)
+    cdef uint64_t high = (value >> 32) * (multiplier >> 32) + (middle >> 32) + (other >> 32)
+    return high << 16 | (other & 0xFFFFFFFFULL) >> 16
+
 cdef uint64_t tsc_now(Cpu* c, Insn* i) noexcept nogil:
     cdef uint64_t now
     c.current = i
     now = <uint64_t>(virtual_now(c) + c.tsc_offset)
     c.current = NULL
     if unlikely(c.virt.guest_mode == GUEST_VMX):
+        if c.vmx.tsc_multiplier != 1ULL << 48:       # SDM 3C 26.3: 16.48 fixed point
+            now = scaled_tsc(now, c.vmx.tsc_multiplier)
         now += c.vmx.tsc_offset
     if unlikely(c.virt.guest_mode == GUEST_SVM):
         if c.virt.scales_tsc:            # APM 2, 15.30.5: 8.32 fixed point, and the product's middle bits

@@ -26,12 +26,19 @@ cdef enum ExitReason:        # virt/vmx/exit_reasons.py
     REASON_TRAP_FLAG = 37
     REASON_TPR_THRESHOLD = 43
     REASON_APIC_ACCESS = 44
+    REASON_VIRTUALIZED_EOI = 45
     REASON_DESCRIPTOR_TABLE = 46
     REASON_LOCAL_TABLE = 47
     REASON_EPT_VIOLATION = 48
     REASON_EPT_MISCONFIGURATION = 49
     REASON_RDTSCP = 51
     REASON_TIMER = 52
+    REASON_APIC_WRITE = 56
+    REASON_VMFUNC = 59
+    REASON_PML_FULL = 62
+    REASON_XSAVES = 63
+    REASON_XRSTORS = 64
+    REASON_SPP = 66
 
 cdef enum:
     INFORMATION_VALID = 0x80000000
@@ -46,6 +53,9 @@ cdef inline void vput(Cpu* c, uint32_t field, uint64_t value) noexcept nogil:
 cdef inline bint secondary(Cpu* c, int bit) noexcept nogil:
     return (c.vmx.secondary >> bit) & 1
 
+cdef inline bint tertiary(Cpu* c, int bit) noexcept nogil:
+    return (c.vmx.tertiary >> bit) & 1
+
 # Host address of a page of RAM, NULL where the page is not plain memory for reading and writing.
 cdef uint8_t* vmx_page(Cpu* c, uint64_t physical) noexcept nogil
 # VMLAUNCH and VMRESUME after their own checks: 0, with the guest's state in force or the host's where the entry failed
@@ -53,5 +63,15 @@ cdef uint8_t* vmx_page(Cpu* c, uint64_t physical) noexcept nogil
 cdef int vmx_enter(Cpu* c, bint launch) noexcept nogil
 # Makes the run loop look for windows, timer and traps between traces.
 cdef void vmx_watch(Cpu* c) noexcept nogil
+cdef inline bint vmx_iret_unblocks(Cpu* c) noexcept nogil:
+    """26.3: with "NMI exiting" and without "virtual NMIs" IRET does not touch blocking by NMI."""
+    return not c.vmx.pin >> PIN_NMI_EXITING & 1 or c.vmx.pin >> PIN_VIRTUAL_NMIS & 1
+
+# Whether a value can be the EPT pointer (27.2.1.1).
+cdef bint vmx_valid_eptp(Cpu* c, uint64_t eptp) noexcept nogil
+# Puts another EPT pointer in force (VM entry, EPTP switching); tlb_take_keys() is the caller's.
+cdef void vmx_take_eptp(Cpu* c, uint64_t eptp) noexcept nogil
+# The TSC without any guest's offset, at instruction i (NULL: between instructions).
+cdef uint64_t vmx_host_tsc(Cpu* c, Insn* i) noexcept nogil
 cdef uint64_t capability(Cpu* c, int number) noexcept nogil
 cdef void vmx_reset(Cpu* c) noexcept nogil

@@ -13,10 +13,10 @@ from x86emu.core.physical cimport backing_of
 from x86emu.core.mmu cimport (physical_load, refresh_mode, refresh_segment, tlb_forget_tag, tlb_take_keys, load_pdptes,
                               tlb_flush_everything)
 from x86emu.core.model cimport ProcessorModel
-from x86emu.core.msr cimport write_msr
 from x86emu.core.second_level cimport second_level_new_generation
 from x86emu.core.sysregs cimport tsc_now
-from x86emu.core.vmx_exit cimport load_host_state, record_exit
+from x86emu.core.vmx_apic cimport vmx_enter_virtual_apic
+from x86emu.core.vmx_exit cimport load_host_state, record_exit, vmx_load_msrs
 
 include "vmx_checks.pxi"
 
@@ -45,6 +45,23 @@ cdef uint8_t* vmx_page(Cpu* c, uint64_t physical) noexcept nogil:
 cdef void vmx_reset(Cpu* c) noexcept nogil:
     memset(&c.vmx, 0, sizeof(c.vmx))
     c.vmx.vmcs_pointer = NOTHING
+
+cdef bint vmx_valid_eptp(Cpu* c, uint64_t eptp) noexcept nogil:
+    cdef uint64_t able = capability(c, 12)
+    if (eptp & 7) != 0 and (eptp & 7) != 6:
+        return False
+    if (eptp >> 3 & 7) != 3 and not ((eptp >> 3 & 7) == 4 and able >> 7 & 1):
+        return False
+    return not eptp & (c.maxphyaddr_mask | 0xF80) and (not eptp >> 6 & 1 or able >> 21 & 1)
+
+cdef void vmx_take_eptp(Cpu* c, uint64_t eptp) noexcept nogil:
+    cdef uint64_t root = eptp & 0x000FFFFFFFFFF000ULL
+    c.vmx.eptp = eptp
+    c.virt.second_level_root = root
+    if c.virt.last_root != root or c.virt.last_tag != EPT_TAG:
+        c.virt.last_root = root
+        c.virt.last_tag = EPT_TAG
+        second_level_new_generation(c)
 
 # ---------------------------------------------------------------- checks
 
@@ -80,6 +97,11 @@ cdef void environment(Cpu* c, CheckEnvironment* e) noexcept nogil:
     e.entry_must = <uint32_t>capability(c, 4 + extra)
     e.entry_may = capability(c, 4 + extra) >> 32
     e.secondary_may = capability(c, 11) >> 32
+    e.tertiary_may = capability(c, 18)
+    e.tertiary = vget(c, F_TERTIARY_CONTROLS) if vget(c, F_PRIMARY_CONTROLS) >> PRI_ACTIVATE_TERTIARY_CONTROLS & 1 else 0
+    e.vm_functions_may = capability(c, 17)
+    e.ept_five_levels = capability(c, 12) >> 7 & 1
+    e.zero_length = capability(c, 5) >> 30 & 1
     e.secondary = vget(c, F_SECONDARY_CONTROLS) if vget(c, F_PRIMARY_CONTROLS) >> 31 & 1 else 0
     e.physical_reserved = c.maxphyaddr_mask
     e.cr0_fixed0 = capability(c, 6)
@@ -122,6 +144,7 @@ cdef void load_controls(Cpu* c) noexcept nogil:
     v.pin = <uint32_t>vget(c, F_PIN_CONTROLS)
     v.primary = <uint32_t>vget(c, F_PRIMARY_CONTROLS)
     v.secondary = <uint32_t>vget(c, F_SECONDARY_CONTROLS) if v.primary >> 31 & 1 else 0
+    v.tertiary = vget(c, F_TERTIARY_CONTROLS) if v.primary >> PRI_ACTIVATE_TERTIARY_CONTROLS & 1 else 0
     v.exit_controls = <uint32_t>vget(c, F_EXIT_CONTROLS)
     v.entry_controls = <uint32_t>vget(c, F_ENTRY_CONTROLS)
     v.exception_bitmap = <uint32_t>vget(c, F_EXCEPTION_BITMAP)
@@ -137,22 +160,45 @@ cdef void load_controls(Cpu* c) noexcept nogil:
     v.virtual_apic = vget(c, F_VIRTUAL_APIC_ADDRESS)
     v.apic_access = vget(c, F_APIC_ACCESS_ADDRESS) if v.secondary >> SEC_VIRTUALIZE_APIC_ACCESSES & 1 else NOTHING
     v.tsc_offset = vget(c, F_TSC_OFFSET) if v.primary >> PRI_USE_TSC_OFFSETTING & 1 else 0
-    v.eptp = vget(c, F_EPT_POINTER)
+    v.tsc_multiplier = vget(c, F_TSC_MULTIPLIER)
+    if not v.primary >> PRI_USE_TSC_OFFSETTING & 1 or not secondary(c, SEC_USE_TSC_SCALING):
+        v.tsc_multiplier = 1ULL << 48
+    v.xss_bitmap = vget(c, F_XSS_EXITING_BITMAP)
+    v.pml_address = vget(c, F_PML_ADDRESS)
+    v.ve_information = vget(c, F_VIRTUALIZATION_EXCEPTION_INFORMATION)
+    v.sub_page_table = vget(c, F_SUB_PAGE_PERMISSION_POINTER)
+    v.ple_last = 0
+    if v.tertiary:
+        load_hlat(c)
     v.trap_flag = v.primary >> PRI_MONITOR_TRAP_FLAG & 1
     v.trap_pending = 0
     v.tpr_pending = 0
+    v.virtual_ready = 0
+    v.apic_write = 0
+    v.after_reason = 0
+    v.alone = 0
+    v.iret_at = -1
     v.timer_on = v.pin >> PIN_PREEMPTION_TIMER & 1
     if v.timer_on:
-        v.timer_end = tsc_ticks(c) + vget(c, F_PREEMPTION_TIMER_VALUE)
+        v.timer_end = (vmx_host_tsc(c, NULL) >> (capability(c, 5) & 31)) + vget(c, F_PREEMPTION_TIMER_VALUE)
 
-cdef uint64_t tsc_ticks(Cpu* c) noexcept nogil:
-    """The TSC without any guest's offset in units of the preemption timer."""
+cdef void load_hlat(Cpu* c) noexcept nogil:
+    """25.6.22: HLAT paging translates the addresses whose highest bits, as many as the prefix size says, are all 1."""
+    cdef uint64_t size = vget(c, F_HLAT_PREFIX_SIZE) & 0xFFFF, prefix = 0
+    if size:
+        prefix = ~<uint64_t>0 << (64 - min(size, 52))
+    if c.vmx.hlat_root != vget(c, F_HLAT_POINTER) or c.vmx.hlat_prefix != prefix:
+        c.vmx.hlat_root = vget(c, F_HLAT_POINTER)
+        c.vmx.hlat_prefix = prefix
+        tlb_flush_everything(c)
+
+cdef uint64_t vmx_host_tsc(Cpu* c, Insn* i) noexcept nogil:
     cdef uint32_t mode = c.virt.guest_mode
     cdef uint64_t now
     c.virt.guest_mode = GUEST_NONE
-    now = tsc_now(c, NULL)
+    now = tsc_now(c, i)
     c.virt.guest_mode = mode
-    return now >> (capability(c, 5) & 31)
+    return now
 
 cdef void load_control_registers(Cpu* c) noexcept nogil:
     """27.3.2.1. ET, NW, CD and the reserved bits of CR0 keep their values."""
@@ -193,19 +239,6 @@ cdef void load_segments(Cpu* c) noexcept nogil:
     c.idtr.base = vget(c, F_GUEST_IDTR_BASE)
     c.idtr.limit = <uint32_t>vget(c, F_GUEST_IDTR_LIMIT)
 
-cdef bint load_msrs(Cpu* c, uint64_t* failed) noexcept nogil:
-    """27.4. False: entry number failed[0] (from 1) cannot be loaded."""
-    cdef uint64_t list_ = vget(c, F_ENTRY_MSR_LOAD_ADDRESS), n = vget(c, F_ENTRY_MSR_LOAD_COUNT), k
-    cdef uint32_t number
-    for k in range(n):
-        failed[0] = k + 1
-        number = <uint32_t>physical_load(c, list_ + 16 * k, 4)
-        if (physical_load(c, list_ + 16 * k + 4, 4) or number == 0xC0000100u or number == 0xC0000101u
-                or 0x800 <= number < 0x900 or number == 0x79
-                or not write_msr(c, NULL, number, physical_load(c, list_ + 16 * k + 8, 8))):
-            return False
-    return True
-
 cdef void inject(Cpu* c) noexcept nogil:
     """27.6: the event is delivered before the guest's first instruction, whatever the exception bitmap says."""
     cdef uint64_t info = vget(c, F_ENTRY_INTERRUPTION_INFORMATION)
@@ -242,12 +275,13 @@ cdef void vmx_watch(Cpu* c) noexcept nogil:
     """Sets the flag that makes the run loop call vmx_take_wires() between traces."""
     cdef Vmx* v = &c.vmx
     c.virt.virtual_interrupt = ((v.primary & (1 << PRI_INTERRUPT_WINDOW_EXITING | 1 << PRI_NMI_WINDOW_EXITING))
-                                | v.timer_on | v.trap_pending | v.tpr_pending) != 0
+                                | v.timer_on | v.trap_pending | v.tpr_pending | v.virtual_ready | v.apic_write
+                                | v.after_reason) != 0
 
 cdef int vmx_enter(Cpu* c, bint launch) noexcept nogil:
     cdef CheckEnvironment e
     cdef uint32_t failed, tag
-    cdef uint64_t entry = 0, state, root
+    cdef uint64_t entry = 0, state
     cdef int k
     environment(c, &e)
     failed = failed_controls_check(c.vmx.vmcs, &e)
@@ -289,32 +323,29 @@ cdef int vmx_enter(Cpu* c, bint launch) noexcept nogil:
     # ---- translations
     c.virt.guest_mode = GUEST_VMX
     c.virt.second_level = SECOND_LEVEL_NONE
-    root = 0
+    c.virt.second_level_root = 0
     if secondary(c, SEC_ENABLE_EPT):
         c.virt.second_level = SECOND_LEVEL_EPT
-        root = c.vmx.eptp & 0x000FFFFFFFFFF000ULL
+        vmx_take_eptp(c, vget(c, F_EPT_POINTER))
     tag = NO_VPID
     if secondary(c, SEC_ENABLE_VPID):
         tag = <uint32_t>vget(c, F_VIRTUAL_PROCESSOR_ID) & 0xFFFF
     c.virt.tag = tag
-    c.virt.second_level_root = root
     if tag == NO_VPID or c.dr[7] & 0xFF:
         tlb_forget_tag(c, tag)
-    if root and (c.virt.last_root != root or c.virt.last_tag != EPT_TAG):
-        c.virt.last_root = root
-        c.virt.last_tag = EPT_TAG
-        second_level_new_generation(c)
+        c.virt.last_tag = 0      # and what is cached of EPT, as 30.4.3.1 allows
     tlb_take_keys(c)
     for k in range(8):
         refresh_segment(c, k)
     refresh_mode(c)
     if c.cr0 >> CR0_PG_BIT & 1 and c.cr4 & CR4_PAE and not c.efer & EFER_LMA:
         for k in range(4):
-            if root:
+            if c.virt.second_level:
                 c.pdpte[k] = vget(c, F_GUEST_PDPTE0 + 8 * k)
             else:
                 c.pdpte[k] = physical_load(c, (c.cr3 & 0xFFFFFFE0ULL) + 8 * k, 8)
-    if vget(c, F_ENTRY_MSR_LOAD_COUNT) and not load_msrs(c, &entry):
+    if (vget(c, F_ENTRY_MSR_LOAD_COUNT)
+            and not vmx_load_msrs(c, vget(c, F_ENTRY_MSR_LOAD_ADDRESS), vget(c, F_ENTRY_MSR_LOAD_COUNT), &entry)):
         c.virt.guest_mode = GUEST_NONE
         c.virt.second_level = SECOND_LEVEL_NONE
         fail_entry(c, REASON_ENTRY_MSR, entry)
@@ -323,7 +354,9 @@ cdef int vmx_enter(Cpu* c, bint launch) noexcept nogil:
         (<uint32_t*>(c.vmx.vmcs + 8))[0] = 1
     inject(c)
     # 27.7.4 to 27.7.8: a TPR below the threshold exits right after the entry
-    if c.vmx.primary >> PRI_USE_TPR_SHADOW & 1 and secondary(c, SEC_VIRTUALIZE_APIC_ACCESSES):
+    vmx_enter_virtual_apic(c)
+    if (c.vmx.primary >> PRI_USE_TPR_SHADOW & 1 and secondary(c, SEC_VIRTUALIZE_APIC_ACCESSES)
+            and not secondary(c, SEC_VIRTUAL_INTERRUPT_DELIVERY)):
         c.vmx.tpr_pending = 1
     vmx_watch(c)
     return 0

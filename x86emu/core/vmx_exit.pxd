@@ -1,5 +1,5 @@
 # cython: language_level=3
-from libc.stdint cimport uint64_t, uint32_t
+from libc.stdint cimport uint64_t, uint32_t, int64_t
 from x86emu.core.state cimport *
 
 # SDM 3C 28.5 and 28.6: the host's state and MSRs from the current VMCS; guest mode ends.
@@ -10,12 +10,16 @@ cdef void record_exit(Cpu* c, uint64_t reason, uint64_t qualification) noexcept 
 cdef void vmx_exit(Cpu* c, uint32_t reason, uint64_t qualification, Fault* during) noexcept nogil
 # In guest mode, before an event's handler is entered: True where it causes an exit (which has been done then).
 cdef bint vmx_exception(Cpu* c, Fault* f, Fault* during) noexcept nogil
+# An event's handler was entered under the monitor trap flag.
+cdef void vmx_event_delivered(Cpu* c) noexcept nogil
 cdef void vmx_shutdown(Cpu* c) noexcept nogil
 # Between instructions of a guest: what waits at the wires, windows, the timer. As engine.take_wires.
 cdef bint vmx_take_wires(Cpu* c) noexcept nogil
 # Asks for an exit instead of instruction i.
 cdef void vmx_request(Cpu* c, Insn* i, uint32_t reason, uint64_t qualification, uint32_t information) noexcept nogil
-# The address of the page that an APIC access goes to; False: an exit has been requested.
-cdef bint vmx_apic_access(Cpu* c, Insn* i, uint64_t linear, int access, uint64_t* physical) noexcept nogil
-cdef uint64_t vmx_virtual_tpr(Cpu* c) noexcept nogil
-cdef void vmx_write_virtual_tpr(Cpu* c, uint64_t value) noexcept nogil
+# Loads an MSR list. False: entry number failed[0] (from 1) cannot be loaded.
+cdef bint vmx_load_msrs(Cpu* c, uint64_t list_, uint64_t n, uint64_t* failed) noexcept nogil
+# Virtual time at which the running guest's preemption timer expires.
+cdef int64_t vmx_timer_deadline(Cpu* c) noexcept nogil
+# Whether a halted guest has something to do: what vmx_take_wires() would take.
+cdef bint vmx_awake(Cpu* c) noexcept nogil

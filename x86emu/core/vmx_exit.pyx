@@ -11,13 +11,18 @@ from x86emu.core.interrupts cimport deliver_event, deliver_fault, check_debug_tr
 from x86emu.core.msr cimport read_msr, write_msr
 from x86emu.core.second_level cimport request_exit
 from x86emu.core.smm cimport enter_smm
-from x86emu.core.sysregs cimport monitor_triggered, tsc_now
+from x86emu.core.sysregs cimport monitor_triggered
 from x86emu.core.vmx cimport *
+from x86emu.core.vmx_apic cimport (vmx_emulate_apic_write, vmx_take_virtual_interrupt, vmx_posted_interrupt, vmx_virtual_tpr)
 
 cdef enum:
     PENDING_ENABLED = 0x1000     # pending debug exceptions: at least one enabled breakpoint was met
     PENDING_BS = 0x4000
-    UNBLOCKED_BY_IRET = 0x1000
+    TIME_STAMP_COUNTER = 0x10
+    IDLE = 0
+    GO_ON = 1
+    TAKEN = 2
+    UNBLOCKED_BY_IRET = 0x1000   # in interruption information and in exit qualifications
 
 # ---------------------------------------------------------------- recording
 
@@ -98,18 +103,50 @@ cdef void save_guest_state(Cpu* c) noexcept nogil:
              | ((c.efer >> 10 & 1) << ENTRY_IA32E_MODE_GUEST))
 
 cdef uint64_t timer_remaining(Cpu* c) noexcept nogil:
-    cdef uint32_t mode = c.virt.guest_mode
-    cdef uint64_t now
-    c.virt.guest_mode = GUEST_NONE
-    now = tsc_now(c, NULL) >> (capability(c, 5) & 31)
-    c.virt.guest_mode = mode
+    cdef uint64_t now = vmx_host_tsc(c, NULL) >> (capability(c, 5) & 31)
     return c.vmx.timer_end - now if c.vmx.timer_end > now else 0
+
+cdef int64_t vmx_timer_deadline(Cpu* c) noexcept nogil:
+    """Virtual time at which the preemption timer of the running guest expires; never is a huge number."""
+    if c.virt.guest_mode != GUEST_VMX or not c.vmx.timer_on or c.activity == ACTIVITY_WAIT_FOR_SIPI:
+        return 0x7FFFFFFFFFFFFFFF
+    return <int64_t>(c.vmx.timer_end << (capability(c, 5) & 31)) - c.tsc_offset
+
+cdef uint64_t msr_list_limit(Cpu* c) noexcept nogil:
+    """Longer lists are undefined behaviour (A.6): here their first entry too many fails."""
+    return 512 * ((capability(c, 5) >> 25 & 7) + 1)
+
+cdef bint msr_in_lists(uint32_t number) noexcept nogil:
+    """27.4, 28.4, 28.6: segment bases, x2APIC registers, SMBASE and the microcode trigger are not for the lists."""
+    return not (number == 0xC0000100u or number == 0xC0000101u or number >> 8 == 8 or number == 0x79 or number == 0x9E)
+
+cdef bint vmx_load_msrs(Cpu* c, uint64_t list_, uint64_t n, uint64_t* failed) noexcept nogil:
+    """27.4 and 28.6. False: entry number failed[0] (from 1) cannot be loaded."""
+    cdef uint32_t number
+    cdef uint32_t mode = c.virt.guest_mode
+    cdef bint loaded
+    cdef uint64_t k, limit = msr_list_limit(c)
+    for k in range(n):
+        failed[0] = k + 1
+        number = <uint32_t>physical_load(c, list_ + 16 * k, 4)
+        if k >= limit or physical_load(c, list_ + 16 * k + 4, 4) or not msr_in_lists(number):
+            return False
+        if number == TIME_STAMP_COUNTER:         # without the guest's offset
+            c.virt.guest_mode = GUEST_NONE
+        loaded = write_msr(c, NULL, number, physical_load(c, list_ + 16 * k + 8, 8))
+        c.virt.guest_mode = mode
+        if not loaded:
+            return False
+    return True
 
 cdef bint store_msrs(Cpu* c) noexcept nogil:
     cdef uint64_t list_ = vget(c, F_EXIT_MSR_STORE_ADDRESS), n = vget(c, F_EXIT_MSR_STORE_COUNT), k
-    cdef uint64_t value = 0
+    cdef uint64_t value = 0, limit = msr_list_limit(c)
+    cdef uint32_t number
     for k in range(n):
-        if physical_load(c, list_ + 16 * k + 4, 4) or not read_msr(c, NULL, <uint32_t>physical_load(c, list_ + 16 * k, 4), &value):
+        number = <uint32_t>physical_load(c, list_ + 16 * k, 4)
+        if (k >= limit or physical_load(c, list_ + 16 * k + 4, 4) or (number != 0xC0000100u and number != 0xC0000101u
+                and not msr_in_lists(number)) or not read_msr(c, NULL, number, &value)):
             return False
         physical_store(c, list_ + 16 * k + 8, 8, value)
     return True
@@ -128,7 +165,7 @@ cdef void load_host_state(Cpu* c) noexcept nogil:
     cdef uint64_t kept = 0x7FFAFFD0ULL
     cdef bint wide = v.exit_controls >> EXIT_HOST_ADDRESS_SPACE_SIZE & 1
     cdef bint had_no_vpid = not secondary(c, SEC_ENABLE_VPID)
-    cdef uint64_t list_, n, k
+    cdef uint64_t failed = 0
     cdef int seg
     c.virt.guest_mode = GUEST_NONE
     c.virt.second_level = SECOND_LEVEL_NONE
@@ -137,6 +174,10 @@ cdef void load_host_state(Cpu* c) noexcept nogil:
     v.timer_on = 0
     v.trap_flag = 0
     v.trap_pending = 0
+    v.virtual_ready = 0
+    v.apic_write = 0
+    v.after_reason = 0
+    v.alone = 0
     v.apic_access = 0xFFFFFFFFFFFFFFFFULL
     c.cr0 = (vget(c, F_HOST_CR0) & ~kept) | (c.cr0 & kept)
     c.cr3 = vget(c, F_HOST_CR3)
@@ -192,13 +233,9 @@ cdef void load_host_state(Cpu* c) noexcept nogil:
     if c.cr0 >> CR0_PG_BIT & 1 and c.cr4 & CR4_PAE and not c.efer & EFER_LMA and not load_pdptes(c, NULL, c.cr3):
         abort(c, 2)
         return
-    list_ = vget(c, F_EXIT_MSR_LOAD_ADDRESS)
-    n = vget(c, F_EXIT_MSR_LOAD_COUNT)
-    for k in range(n):
-        if (physical_load(c, list_ + 16 * k + 4, 4)
-                or not write_msr(c, NULL, <uint32_t>physical_load(c, list_ + 16 * k, 4), physical_load(c, list_ + 16 * k + 8, 8))):
-            abort(c, 4)
-            return
+    if (vget(c, F_EXIT_MSR_LOAD_COUNT)
+            and not vmx_load_msrs(c, vget(c, F_EXIT_MSR_LOAD_ADDRESS), vget(c, F_EXIT_MSR_LOAD_COUNT), &failed)):
+        abort(c, 4)
 
 cdef void abort(Cpu* c, uint32_t indicator) noexcept nogil:
     """28.7: a VMX abort leaves its indicator in the VMCS and shuts the processor down."""
@@ -235,9 +272,9 @@ cdef void leave(Cpu* c, uint32_t reason, uint64_t qualification, uint64_t interr
     if reason == REASON_EXCEPTION and (interruption >> 8 & 7) == EVENT_NMI:
         nmi_blocked = 1
     c.nmi_blocked = nmi_blocked
+    c.virt.guest_mode = GUEST_NONE       # the TSC is stored without the guest's offset
+    c.virt.second_level = SECOND_LEVEL_NONE
     if not store_msrs(c):
-        c.virt.guest_mode = GUEST_NONE
-        c.virt.second_level = SECOND_LEVEL_NONE
         abort(c, 1)
         return
     load_host_state(c)
@@ -249,17 +286,55 @@ cdef void vmx_exit(Cpu* c, uint32_t reason, uint64_t qualification, Fault* durin
 cdef void vmx_shutdown(Cpu* c) noexcept nogil:
     vmx_exit(c, REASON_TRIPLE_FAULT, 0, NULL)
 
+cdef void vmx_event_delivered(Cpu* c) noexcept nogil:
+    """26.5.2: the MTF VM exit is pending on the boundary behind the delivery."""
+    c.vmx.trap_pending = 1
+    vmx_watch(c)
+
+cdef bint becomes_ve(Cpu* c, Fault* during) noexcept nogil:
+    """26.5.7.1: whether the EPT violation that was requested is a virtualization exception instead of an exit."""
+    return (c.virt.exit_code == REASON_EPT_VIOLATION and secondary(c, SEC_EPT_VIOLATION_VE) and during == NULL
+            and not c.vmx.ve_suppressed and c.cr0 & CR0_PE != 0 and physical_load(c, c.vmx.ve_information + 4, 4) == 0)
+
+cdef void virtualization_exception(Cpu* c, Fault* f) noexcept nogil:
+    """26.5.7.2: the information area, and the fault."""
+    cdef uint64_t area = c.vmx.ve_information
+    physical_store(c, area, 4, REASON_EPT_VIOLATION)
+    physical_store(c, area + 4, 4, 0xFFFFFFFFULL)
+    physical_store(c, area + 8, 8, c.virt.exit_info1)
+    physical_store(c, area + 16, 8, c.vmx.exit_linear)
+    physical_store(c, area + 24, 8, c.vmx.exit_guest_physical)
+    physical_store(c, area + 32, 2, vget(c, F_EPTP_INDEX) & 0xFFFF)
+    f.vector = V_VE
+    f.kind = EVENT_EXCEPTION
+    f.has_error = 0
+    f.trap = 0
+    f.error = 0
+    f.address = 0
+
 cdef bint vmx_exception(Cpu* c, Fault* f, Fault* during) noexcept nogil:
     cdef Vmx* v = &c.vmx
     cdef bint selected
-    cdef uint64_t qualification = 0
+    cdef uint64_t qualification = 0, unblocked = 0
     cdef uint32_t length = 0
+    if not f.trap:
+        v.apic_write = 0         # the instruction that asked for it has not ended
+        if during == NULL and v.iret_at == retired(c) and v.iret_unblocks:
+            unblocked = UNBLOCKED_BY_IRET
+    v.iret_at = -1
+    if f.kind == EVENT_WORLD_EXIT and becomes_ve(c, during):
+        virtualization_exception(c, f)
     if f.kind == EVENT_WORLD_EXIT:
         if c.interrupt_shadow_before:
             c.interrupt_shadow = c.interrupt_shadow_before
         qualification = c.virt.exit_info1
         if c.virt.exit_code == REASON_EPT_VIOLATION or c.virt.exit_code == REASON_EPT_MISCONFIGURATION:
             vput(c, F_GUEST_PHYSICAL_ADDRESS, v.exit_guest_physical)
+        elif c.virt.exit_code == REASON_SPP or c.virt.exit_code == REASON_PML_FULL:
+            vput(c, F_GUEST_PHYSICAL_ADDRESS, v.exit_guest_physical)
+        if (c.virt.exit_code == REASON_EPT_VIOLATION or c.virt.exit_code == REASON_SPP
+                or c.virt.exit_code == REASON_PML_FULL):
+            qualification |= unblocked
         if during != NULL:
             if c.virt.exit_code == REASON_APIC_ACCESS:
                 qualification = (qualification & 0xFFF) | 3 << 12
@@ -287,7 +362,8 @@ cdef bint vmx_exception(Cpu* c, Fault* f, Fault* during) noexcept nogil:
     if not f.trap and f.kind == EVENT_EXCEPTION and f.vector != V_DF and (f.vector != V_DB or f.address & DR6_BD):
         c.rflags |= FLAG_RF
     vput(c, F_EXIT_INSTRUCTION_INFORMATION, 0)
-    leave(c, REASON_EXCEPTION, qualification, event_information(f), f.error if f.has_error else 0, length, during)
+    leave(c, REASON_EXCEPTION, qualification, event_information(f) | (unblocked if f.vector != V_DF else 0),
+          f.error if f.has_error else 0, length, during)
     return True
 
 # ---------------------------------------------------------------- between instructions (26.2, 27.7)
@@ -308,60 +384,73 @@ cdef bint timer_expired(Cpu* c) noexcept nogil:
         c.deferred = <int64_t>remaining      # the next slice goes that far
     return False
 
-cdef bint vmx_take_wires(Cpu* c) noexcept nogil:
+cdef int take_one(Cpu* c) noexcept nogil:
+    """One event. 0: none, and nothing to run; 1: none, the guest goes on; 2: an event was taken."""
     cdef Signals* s = c.signals
     cdef Vmx* v = &c.vmx
     cdef int vector
+    cdef uint32_t reason
     cdef bint windows = c.activity != ACTIVITY_SHUTDOWN and c.activity != ACTIVITY_WAIT_FOR_SIPI
-    if s.smi and not c.in_smm:
-        s.smi = 0
-        enter_smm(c)
-        return True
-    if s.init and not c.in_smm and c.activity != ACTIVITY_WAIT_FOR_SIPI:
-        s.init = 0
-        vmx_exit(c, REASON_INIT, 0, NULL)
-        return True
-    if s.sipi:
-        vector = s.sipi & 0xFF
-        s.sipi = 0
-        if c.activity == ACTIVITY_WAIT_FOR_SIPI:
-            vmx_exit(c, REASON_SIPI, vector, NULL)
-            return True
+    if v.apic_write:             # 30.4.3.2: what the instruction before has caused comes before all else
+        vmx_emulate_apic_write(c)
+    if v.after_reason:
+        reason = v.after_reason - 1
+        v.after_reason = 0
+        vmx_exit(c, reason, v.after_qualification, NULL)
+        return TAKEN
     if v.tpr_pending:
         v.tpr_pending = 0
         vmx_watch(c)
         if below_threshold(c):
             vmx_exit(c, REASON_TPR_THRESHOLD, 0, NULL)
-            return True
+            return TAKEN
+    if s.smi and not c.in_smm and c.activity != ACTIVITY_WAIT_FOR_SIPI:
+        s.smi = 0
+        enter_smm(c)
+        return TAKEN
+    if s.init and not c.in_smm and c.activity != ACTIVITY_WAIT_FOR_SIPI:
+        s.init = 0
+        vmx_exit(c, REASON_INIT, 0, NULL)
+        return TAKEN
+    if s.sipi:
+        vector = s.sipi & 0xFF
+        s.sipi = 0
+        if c.activity == ACTIVITY_WAIT_FOR_SIPI:
+            vmx_exit(c, REASON_SIPI, vector, NULL)
+            return TAKEN
     if v.trap_pending:
         v.trap_pending = 0
         vmx_exit(c, REASON_TRAP_FLAG, 0, NULL)
-        return True
+        return TAKEN
     if c.pending_debug and windows and check_debug_trap(c):
         c.activity = ACTIVITY_ACTIVE
         deliver_fault(c)
-        return True
-    if v.timer_on and timer_expired(c):
+        return TAKEN
+    if v.timer_on and c.activity != ACTIVITY_WAIT_FOR_SIPI and timer_expired(c):
         vmx_exit(c, REASON_TIMER, 0, NULL)
-        return True
+        return TAKEN
     if v.primary >> PRI_NMI_WINDOW_EXITING & 1 and windows and not c.nmi_blocked and c.interrupt_shadow != 2:
         vmx_exit(c, REASON_NMI_WINDOW, 0, NULL)
-        return True
+        return TAKEN
     if s.nmi and c.activity != ACTIVITY_WAIT_FOR_SIPI:
         if v.pin >> PIN_NMI_EXITING & 1:
             if not (v.host_nmi_blocked if v.pin >> PIN_VIRTUAL_NMIS & 1 else c.nmi_blocked) and c.interrupt_shadow != 2:
                 s.nmi = 0
                 vput(c, F_EXIT_INSTRUCTION_INFORMATION, 0)
                 leave(c, REASON_EXCEPTION, 0, INFORMATION_VALID | EVENT_NMI << 8 | V_NMI, 0, 0, NULL)
-                return True
+                return TAKEN
         elif not c.nmi_blocked and c.interrupt_shadow != 2:
             s.nmi = 0
             c.activity = ACTIVITY_ACTIVE
             deliver_event(c, V_NMI, EVENT_NMI, 0, 0, 0)
-            return True
+            return TAKEN
     if v.primary >> PRI_INTERRUPT_WINDOW_EXITING & 1 and windows and c.rflags & FLAG_IF and c.interrupt_shadow == 0:
         vmx_exit(c, REASON_INTERRUPT_WINDOW, 0, NULL)
-        return True
+        return TAKEN
+    if v.virtual_ready and windows and c.rflags & FLAG_IF and c.interrupt_shadow == 0:
+        c.activity = ACTIVITY_ACTIVE
+        deliver_event(c, vmx_take_virtual_interrupt(c), EVENT_EXTERNAL, 0, 0, 0)
+        return TAKEN
     if s.intr and c.interrupt_shadow == 0 and windows:
         if v.pin & 1 << PIN_EXTERNAL_INTERRUPT_EXITING:
             vector = -1
@@ -369,10 +458,12 @@ cdef bint vmx_take_wires(Cpu* c) noexcept nogil:
                 if s.acknowledge != NULL:
                     vector = s.acknowledge(s.controller)
                 if vector < 0:
-                    return c.activity == ACTIVITY_ACTIVE
+                    return GO_ON if c.activity == ACTIVITY_ACTIVE else IDLE
+            if v.pin >> PIN_PROCESS_POSTED_INTERRUPTS & 1 and vmx_posted_interrupt(c, vector):
+                return TAKEN
             vput(c, F_EXIT_INSTRUCTION_INFORMATION, 0)
             leave(c, REASON_EXTERNAL, 0, INFORMATION_VALID | vector if vector >= 0 else 0, 0, 0, NULL)
-            return True
+            return TAKEN
         if c.rflags & FLAG_IF:
             c.activity = ACTIVITY_ACTIVE
             vector = -1
@@ -380,34 +471,32 @@ cdef bint vmx_take_wires(Cpu* c) noexcept nogil:
                 vector = s.acknowledge(s.controller)
             if vector >= 0:
                 deliver_event(c, vector, EVENT_EXTERNAL, 0, 0, 0)
-            return True
+            return TAKEN
         if c.activity == ACTIVITY_MWAIT and c.monitor_armed & 2:
             c.activity = ACTIVITY_ACTIVE
     if c.activity == ACTIVITY_MWAIT and monitor_triggered(c):
         c.activity = ACTIVITY_ACTIVE
-    return c.activity == ACTIVITY_ACTIVE
+    return GO_ON if c.activity == ACTIVITY_ACTIVE else IDLE
 
-# ---------------------------------------------------------------- virtual APIC (30.1, 30.4)
+cdef bint vmx_take_wires(Cpu* c) noexcept nogil:
+    cdef int outcome
+    while True:                  # an exit may wait behind the delivery of an event: MTF, the timer
+        outcome = take_one(c)
+        if outcome != TAKEN or c.virt.guest_mode != GUEST_VMX or c.exit:
+            return outcome != IDLE
 
-cdef uint64_t vmx_virtual_tpr(Cpu* c) noexcept nogil:
-    return physical_load(c, c.vmx.virtual_apic + 0x80, 1)
-
-cdef void vmx_write_virtual_tpr(Cpu* c, uint64_t value) noexcept nogil:
-    """TPR virtualization: the threshold is compared once the instruction has ended."""
-    physical_store(c, c.vmx.virtual_apic + 0x80, 4, value & 0xFF)
-    c.vmx.tpr_pending = 1
-    c.virt.virtual_interrupt = 1
-
-cdef bint vmx_apic_access(Cpu* c, Insn* i, uint64_t linear, int access, uint64_t* physical) noexcept nogil:
-    cdef uint32_t offset = <uint32_t>(physical[0] & 0xFFF)
-    if c.vmx.primary >> PRI_USE_TPR_SHADOW & 1 and offset == 0x80 and access != 2:
-        physical[0] = c.vmx.virtual_apic + offset
-        if access == 1:
-            c.vmx.tpr_pending = 1
-            c.virt.virtual_interrupt = 1
-            if c.signals.kick != NULL:
-                c.signals.kick(c)
+cdef bint vmx_awake(Cpu* c) noexcept nogil:
+    cdef Vmx* v = &c.vmx
+    cdef Signals* s = c.signals
+    cdef uint32_t nmi_blocked = c.nmi_blocked
+    if c.activity == ACTIVITY_WAIT_FOR_SIPI:
+        return s.sipi != 0
+    if v.pin >> PIN_NMI_EXITING & 1 and v.pin >> PIN_VIRTUAL_NMIS & 1:
+        nmi_blocked = v.host_nmi_blocked
+    if (s.nmi and not nmi_blocked) or s.init or s.smi or v.after_reason or v.apic_write or v.trap_pending or v.tpr_pending:
         return True
-    vmx_request(c, i, REASON_APIC_ACCESS, offset | access << 12, 0)
-    c.vmx.exit_linear = linear
-    return False
+    if c.activity == ACTIVITY_SHUTDOWN:
+        return False
+    if s.intr and (c.rflags & FLAG_IF or v.pin & 1 << PIN_EXTERNAL_INTERRUPT_EXITING):
+        return True
+    return v.virtual_ready and c.rflags & FLAG_IF != 0

@@ -12,7 +12,9 @@ from x86emu.core.flags cimport flags_eager
 from x86emu.core.memory_access cimport ld, st, load_bytes
 from x86emu.core.mmu cimport canonical, tlb_forget_tag, tlb_take_keys, refresh_mode
 from x86emu.core.second_level cimport second_level_new_generation
+from x86emu.core.mmu cimport physical_load
 from x86emu.core.vmx cimport *
+from x86emu.core.vmx_exit cimport vmx_request
 
 include "vmcs_fields.pxi"
 
@@ -43,13 +45,22 @@ cdef inline void succeed(Cpu* c) noexcept nogil:
 cdef inline void fail_invalid(Cpu* c) noexcept nogil:
     flags_eager(c, FLAG_CF)
 
+cdef inline uint8_t* region_of(Cpu* c) noexcept nogil:
+    """The VMCS that VMREAD, VMWRITE and VMfail mean: the current one; in a guest the shadow VMCS behind the link pointer."""
+    if likely(c.virt.guest_mode == GUEST_NONE):
+        return c.vmx.vmcs
+    if vget(c, F_VMCS_LINK_POINTER) == NO_VMCS:
+        return NULL
+    return vmx_page(c, vget(c, F_VMCS_LINK_POINTER))
+
 cdef void fail(Cpu* c, int number) noexcept nogil:
     """VMfail: with the number where there is a current VMCS."""
-    if c.vmx.vmcs == NULL:
+    cdef uint8_t* region = region_of(c)
+    if region == NULL:
         fail_invalid(c)
         return
     flags_eager(c, FLAG_ZF)
-    vput(c, F_INSTRUCTION_ERROR, number)
+    (<uint64_t*>(region + F_INSTRUCTION_ERROR))[0] = <uint64_t>number
 
 cdef bint refused(Cpu* c, Insn* i) noexcept nogil:
     """True after raising #UD outside VMX operation or in compatibility mode, #GP(0) unless CPL 0."""
@@ -109,6 +120,9 @@ cdef void VMXOFF(Cpu* c, Insn* i) noexcept nogil:
 
 # ---------------------------------------------------------------- VMCS pointers
 
+cdef inline uint32_t shadow_indicator(Cpu* c) noexcept nogil:
+    return 0x80000000u if capability(c, 11) >> (32 + SEC_VMCS_SHADOWING) & 1 else 0
+
 cdef void VMPTRLD_Mq(Cpu* c, Insn* i) noexcept nogil:
     cdef uint64_t pointer
     cdef uint8_t* region
@@ -120,8 +134,8 @@ cdef void VMPTRLD_Mq(Cpu* c, Insn* i) noexcept nogil:
         fail(c, ERROR_VMPTRLD_VMXON)
     else:
         region = vmx_page(c, pointer)
-        # bit 31 marks a shadow VMCS, which takes "VMCS shadowing" (not offered)
-        if region == NULL or (<uint32_t*>region)[0] != VMCS_REVISION:
+        # bit 31 marks a shadow VMCS, which takes "VMCS shadowing"
+        if region == NULL or ((<uint32_t*>region)[0] & ~shadow_indicator(c)) != VMCS_REVISION:
             fail(c, ERROR_VMPTRLD_REVISION)
         else:
             c.vmx.vmcs_pointer = pointer
@@ -167,21 +181,25 @@ cdef uint32_t field_at(Cpu* c, uint64_t encoding) noexcept nogil:
     if control:
         # allowed-1 settings: upper halves of 481h to 484h, 48Bh
         extra = 1 if control == 1 else 2 if control == 2 else 11 if control == 3 else control - 1
-        if not capability(c, <int>extra) >> (32 + (condition & 0xFF)) & 1:
+        if control == 6:                 # tertiary controls: 492h has 64 allowed-1 settings
+            if not capability(c, 18) >> (condition & 0xFF) & 1:
+                return 0
+        elif not capability(c, <int>extra) >> (32 + (condition & 0xFF)) & 1:
             return 0
     return field_offset[place]
 
 cdef bint read_field(Cpu* c, uint64_t encoding, uint64_t* value) noexcept nogil:
     """False after VMfail."""
     cdef uint32_t offset
-    if c.vmx.vmcs == NULL:
+    cdef uint8_t* region = region_of(c)
+    if region == NULL:
         fail_invalid(c)
         return False
     offset = field_at(c, encoding)
     if offset == 0:
         fail(c, ERROR_UNSUPPORTED_FIELD)
         return False
-    value[0] = vget(c, offset)
+    value[0] = (<uint64_t*>(region + offset))[0]
     if encoding & 1:
         value[0] >>= 32
     succeed(c)
@@ -189,26 +207,29 @@ cdef bint read_field(Cpu* c, uint64_t encoding, uint64_t* value) noexcept nogil:
 
 cdef void write_field(Cpu* c, uint64_t encoding, uint64_t value) noexcept nogil:
     cdef uint32_t offset, width
-    if c.vmx.vmcs == NULL:
+    cdef uint8_t* region = region_of(c)
+    cdef uint64_t old
+    if region == NULL:
         fail_invalid(c)
         return
     offset = field_at(c, encoding)
     if offset == 0:
         fail(c, ERROR_UNSUPPORTED_FIELD)
         return
-    if (encoding >> 10 & 3) == 1:        # IA32_VMX_MISC bit 29 is 0
+    if (encoding >> 10 & 3) == 1 and not capability(c, 5) >> 29 & 1:
         fail(c, ERROR_READ_ONLY_FIELD)
         return
     width = <uint32_t>(encoding >> 13 & 3)
+    old = (<uint64_t*>(region + offset))[0]
     if width == 0:
         value &= 0xFFFF
     elif width == 2:
         value &= 0xFFFFFFFFULL
     elif encoding & 1:
-        value = (vget(c, offset) & 0xFFFFFFFFULL) | value << 32
+        value = (old & 0xFFFFFFFFULL) | value << 32
     elif width == 1 and (c.mode & MODE_CODE) != MODE_CODE64:
-        value = (vget(c, offset) & 0xFFFFFFFF00000000ULL) | <uint32_t>value
-    vput(c, offset, value)
+        value = (old & 0xFFFFFFFF00000000ULL) | <uint32_t>value
+    (<uint64_t*>(region + offset))[0] = value
     succeed(c)
 
 cdef void VMREAD_Rd_Rd(Cpu* c, Insn* i) noexcept nogil:
@@ -264,7 +285,7 @@ cdef void enter(Cpu* c, Insn* i, bint launch) noexcept nogil:
     cdef uint32_t shadow = c.interrupt_shadow_before
     if refused(c, i):
         return
-    if c.vmx.vmcs == NULL:
+    if c.vmx.vmcs == NULL or (<uint32_t*>c.vmx.vmcs)[0] >> 31:       # none, or a shadow VMCS
         fail_invalid(c)
         finish(c, i)
         return
@@ -303,7 +324,22 @@ cdef void VMCALL(Cpu* c, Insn* i) noexcept nogil:
     finish(c, i)
 
 cdef void VMFUNC(Cpu* c, Insn* i) noexcept nogil:
-    fault(c, i, V_UD)                    # outside a guest, and in one whose controls do not enable VM functions
+    """26.5.6: function 0 switches the EPT pointer."""
+    cdef uint64_t eptp
+    cdef uint32_t function = <uint32_t>c.r[RAX], entry = <uint32_t>c.r[RCX]
+    if c.virt.guest_mode != GUEST_VMX or not secondary(c, SEC_ENABLE_VM_FUNCTIONS) or function > 63:
+        fault(c, i, V_UD)
+        return
+    if function == 0 and vget(c, F_VM_FUNCTION_CONTROLS) & 1 and entry < 512:
+        eptp = physical_load(c, vget(c, F_EPTP_LIST_ADDRESS) + 8 * entry, 8)
+        if vmx_valid_eptp(c, eptp):
+            vput(c, F_EPT_POINTER, eptp)
+            vput(c, F_EPTP_INDEX, entry)
+            vmx_take_eptp(c, eptp)
+            tlb_take_keys(c)
+            finish(c, i)
+            return
+    vmx_request(c, i, REASON_VMFUNC, 0, 0)
 
 # ---------------------------------------------------------------- invalidation (31.3)
 
@@ -326,9 +362,7 @@ cdef bint invalidate_ept(Cpu* c, Insn* i, uint64_t kind) noexcept nogil:
     if kind != 1 and kind != 2:
         fail(c, ERROR_OPERAND)
         return True
-    if kind == 1 and (descriptor[0] & (c.maxphyaddr_mask | 0xF80) or (descriptor[0] >> 3 & 7) != 3
-                      or ((descriptor[0] & 7) != 0 and (descriptor[0] & 7) != 6)
-                      or (descriptor[0] >> 6 & 1 and not capability(c, 12) >> 21 & 1)):
+    if kind == 1 and not vmx_valid_eptp(c, descriptor[0]):
         fail(c, ERROR_OPERAND)
         return True
     forget(c, kind == 1, descriptor[0] & 0x000FFFFFFFFFF000ULL)

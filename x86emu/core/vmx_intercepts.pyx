@@ -7,6 +7,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
 from x86emu.core.state cimport *
 from x86emu.core.features cimport *
 from x86emu.core.flags cimport get_of
+from x86emu.core.memory_access cimport ld
 from x86emu.core.mmu cimport physical_load, canonical
 from x86emu.core.tasks cimport io_permitted
 from x86emu.core.vmx cimport *
@@ -63,6 +64,10 @@ cdef enum:
     KIND_INVEPT = 60
     KIND_INVVPID = 61
     KIND_VMFUNC = 62
+    KIND_IRET = 23
+    KIND_RDPID = 65
+    KIND_XSAVES = 66
+    KIND_XRSTORS = 67
     DETAIL_BYTE = 1
     DETAIL_REPEATED = 2
     DETAIL_IMMEDIATE = 4
@@ -73,7 +78,8 @@ cdef enum:
 for _name, _number in (("CR_READ", KIND_CR_READ), ("CR_WRITE", KIND_CR_WRITE), ("LMSW", KIND_LMSW), ("SIDT", KIND_SIDT),
                        ("LTR", KIND_LTR), ("RDPMC", KIND_RDPMC), ("CPUID", KIND_CPUID), ("INVD", KIND_INVD),
                        ("INVLPG", KIND_INVLPG), ("IO", KIND_IO), ("WRMSR", KIND_WRMSR), ("ICEBP", KIND_ICEBP),
-                       ("INTO", KIND_INTO), ("RDRAND", KIND_RDRAND), ("VMCALL", KIND_VMCALL), ("VMFUNC", KIND_VMFUNC)):
+                       ("INTO", KIND_INTO), ("RDRAND", KIND_RDRAND), ("VMCALL", KIND_VMCALL), ("VMFUNC", KIND_VMFUNC),
+                       ("IRET", KIND_IRET), ("RDPID", KIND_RDPID), ("XSAVES", KIND_XSAVES), ("XRSTORS", KIND_XRSTORS)):
     assert _KINDS[_name] == _number, _name
 
 cdef inline bint primary(Cpu* c, int bit) noexcept nogil:
@@ -158,17 +164,27 @@ cdef bint debug_register(Cpu* c, Insn* i, bint write) noexcept nogil:
 
 cdef bint machine_status_word(Cpu* c, Insn* i) noexcept nogil:
     """LMSW: PE can only be set; MP, EM and TS are compared with the shadow (26.1.3)."""
-    cdef uint64_t linear, value, changed
-    cdef bint memory = (i.imm >> 8) & DETAIL_MEMORY != 0 or i.base != REG_ZERO or i.index != REG_ZERO or i.disp != 0
-    if c.cpl != 0 or memory or not c.vmx.cr0_mask & 0xF:
+    cdef uint64_t linear = 0, source, value, changed
+    cdef uint16_t word
+    cdef bint memory = (i.imm >> 8) & DETAIL_MEMORY != 0
+    if c.cpl != 0 or not c.vmx.cr0_mask & 0xF:
         return False
-    value = c.r[i.dst] & 0xF
+    if memory:
+        linear = linear_operand(c, i)
+        if not ld(c, i, linear, &word):
+            return True                  # the fault comes first
+        source = word
+    else:
+        source = c.r[i.dst] & 0xFFFF
+    value = source & 0xF
     changed = (value ^ c.vmx.cr0_shadow) & c.vmx.cr0_mask & 0xE
     if value & 1 and c.vmx.cr0_mask & 1 and not c.vmx.cr0_shadow & 1:
         changed |= 1
     if not changed:
         return False
-    return leave(c, i, REASON_CR_ACCESS, 3 << 4 | (c.r[i.dst] & 0xFFFF) << 16, 0)
+    leave(c, i, REASON_CR_ACCESS, 3 << 4 | (0x40 if memory else 0) | source << 16, 0)
+    c.vmx.exit_linear = linear
+    return True
 
 cdef bint table_access(Cpu* c, Insn* i, int kind) noexcept nogil:
     cdef uint32_t information = memory_information(i)
@@ -186,7 +202,7 @@ cdef bint table_access(Cpu* c, Insn* i, int kind) noexcept nogil:
         return False
     if c.cpl != 0 and (kind == KIND_LLDT or kind == KIND_LTR or c.cr4 & CR4_UMIP):
         return False
-    register = i.base == REG_ZERO and i.index == REG_ZERO and i.disp == 0 and not (i.imm >> 8) & DETAIL_MEMORY
+    register = not (i.imm >> 8) & DETAIL_MEMORY
     if register:
         information = 1 << 10 | <uint32_t>(i.dst & 15) << 3
     information |= <uint32_t>(0 if kind == KIND_SLDT else 1 if kind == KIND_STR else 2 if kind == KIND_LLDT else 3) << 28
@@ -256,6 +272,16 @@ cdef bint msr_access(Cpu* c, Insn* i, bint write) noexcept nogil:
 
 # ---------------------------------------------------------------- the rest
 
+cdef bint shadowed(Cpu* c, Insn* i, int kind) noexcept nogil:
+    """25.6.15: whether VMREAD or VMWRITE of this field goes to the shadow VMCS instead of exiting."""
+    cdef uint8_t register = i.src if kind == KIND_VMREAD and not (i.imm >> 8) & DETAIL_MEMORY else i.dst
+    cdef uint64_t encoding = c.r[register] if code64(c) else <uint32_t>c.r[register]
+    cdef uint64_t bitmap
+    if not secondary(c, SEC_VMCS_SHADOWING) or encoding >> 15:
+        return False
+    bitmap = vget(c, F_VMREAD_BITMAP) if kind == KIND_VMREAD else vget(c, F_VMWRITE_BITMAP)
+    return not physical_load(c, bitmap + (encoding >> 3), 1) >> (encoding & 7) & 1
+
 cdef bint vmx_instruction(Cpu* c, Insn* i, int kind) noexcept nogil:
     """VMX instructions always exit, before the privilege check; #UD of the mode comes first."""
     cdef uint32_t reason, information = 0
@@ -263,8 +289,10 @@ cdef bint vmx_instruction(Cpu* c, Insn* i, int kind) noexcept nogil:
     if kind == KIND_VMCALL:
         return leave(c, i, REASON_VMCALL, 0, 0)
     if kind == KIND_VMFUNC:
-        return False                     # "enable VM functions" is not offered: #UD
+        return False                     # the instruction sees to it itself
     if c.efer & EFER_LMA and not code64(c):
+        return False
+    if (kind == KIND_VMREAD or kind == KIND_VMWRITE) and shadowed(c, i, kind):
         return False
     reason = 19 + (kind - KIND_VMCLEAR)
     if kind == KIND_INVEPT:
@@ -298,8 +326,39 @@ cdef bint software_exception(Cpu* c, Insn* i, int vector, int kind) noexcept nog
     c.vmx.exit_length = i.length
     return True
 
+cdef bint pause_loop(Cpu* c, Insn* i) noexcept nogil:
+    """26.1.3: PAUSEs at CPL 0 no further than the gap from each other, for longer than the window."""
+    cdef uint64_t now
+    if not secondary(c, SEC_PAUSE_LOOP_EXITING) or c.cpl != 0:
+        return False
+    now = vmx_host_tsc(c, i)
+    if not c.vmx.ple_last or now - c.vmx.ple_last > vget(c, F_PLE_GAP):
+        c.vmx.ple_first = now
+    c.vmx.ple_last = now
+    if now - c.vmx.ple_first <= vget(c, F_PLE_WINDOW):
+        return False
+    c.vmx.ple_last = 0
+    return True
+
+cdef void note_iret(Cpu* c, Insn* i) noexcept nogil:
+    """For "NMI unblocking due to IRET": an IRET that faults has unblocked NMIs all the same (28.2.3)."""
+    c.current = i
+    c.vmx.iret_at = retired(c)
+    c.current = NULL
+    c.vmx.iret_unblocks = 1
+
+cdef bint supervisor_state(Cpu* c, Insn* i, int kind) noexcept nogil:
+    """XSAVES and XRSTORS (26.1.3)."""
+    cdef uint64_t components = <uint32_t>c.r[RAX] | c.r[RDX] << 32
+    if not secondary(c, SEC_ENABLE_XSAVES):
+        fault(c, i, V_UD)
+        return True
+    if c.cpl != 0 or not components & c.xss & c.vmx.xss_bitmap:
+        return False
+    return leave(c, i, REASON_XSAVES if kind == KIND_XSAVES else REASON_XRSTORS, displacement(c, i), memory_information(i))
+
 cdef bint vmx_intercept(Cpu* c, Insn* i) noexcept nogil:
-    cdef int kind = <int>(i.imm & 0x3F)
+    cdef int kind = <int>(i.imm & 0xFF)
     if kind == KIND_IO:
         return port_access(c, i)
     if kind == KIND_CR_READ or kind == KIND_CR_WRITE:
@@ -311,7 +370,7 @@ cdef bint vmx_intercept(Cpu* c, Insn* i) noexcept nogil:
     if kind == KIND_HLT:
         return primary(c, PRI_HLT_EXITING) and c.cpl == 0 and leave(c, i, 12, 0, 0)
     if kind == KIND_PAUSE:
-        return primary(c, PRI_PAUSE_EXITING) and leave(c, i, 40, 0, 0)
+        return (primary(c, PRI_PAUSE_EXITING) or pause_loop(c, i)) and leave(c, i, 40, 0, 0)
     if kind == KIND_RDTSC:
         return primary(c, PRI_RDTSC_EXITING) and not (c.cr4 & CR4_TSD and c.cpl) and leave(c, i, 16, 0, 0)
     if kind == KIND_RDTSCP:
@@ -361,6 +420,17 @@ cdef bint vmx_intercept(Cpu* c, Insn* i) noexcept nogil:
     if kind == KIND_RDSEED:
         return (secondary(c, SEC_RDSEED_EXITING)
                 and leave(c, i, 61, 0, <uint32_t>(i.dst & 15) << 3 | <uint32_t>(i.imm >> 16 & 3) << 11))
+    if kind == KIND_IRET:
+        if c.nmi_blocked and vmx_iret_unblocks(c):
+            note_iret(c, i)
+        return False
+    if kind == KIND_RDPID:
+        if secondary(c, SEC_ENABLE_RDTSCP):
+            return False
+        fault(c, i, V_UD)
+        return True
+    if kind == KIND_XSAVES or kind == KIND_XRSTORS:
+        return supervisor_state(c, i, kind)
     if KIND_VMCALL <= kind <= KIND_VMFUNC:
         return vmx_instruction(c, i, kind)
     return False

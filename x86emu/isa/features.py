@@ -171,6 +171,19 @@ pfthreshold        | 8000000a.edx.12 | pausefilter |  | PAUSE filter threshold
 v_vmsave_vmload    | 8000000a.edx.15 | npt |  | virtual VMLOAD and VMSAVE
 vgif               | 8000000a.edx.16 | svm |  | virtual global interrupt flag
 branch16           | -               | lm |  | near branches with 66h have 16 bits in 64-bit mode (AMD; APM 3, 1.2.7)
+ple                | -               | vmx |  | PAUSE-loop exiting (as all below, told by VMX MSRs)
+apicv              | -               | vmx,apic |  | APIC registers and interrupts virtualized, posted interrupts
+shadow_vmcs        | -               | vmx |  | VMCS shadowing
+eptp_switching     | -               | ept | vmfunc | VM functions: switching of EPT pointers
+pml                | -               | ept,unrestricted_guest |  | page-modification logging
+ept_violation_ve   | -               | ept |  | EPT violations as virtualization exceptions
+ept_mode_based_exec | -              | ept | mbec | execute permission by mode in EPT
+tsc_scaling        | -               | vmx |  | TSC scaling in VMX guests
+ept_5level         | -               | ept |  | EPT with 5 levels
+spp                | -               | ept |  | sub-page write permissions in EPT
+ipi_virt           | -               | apicv |  | IPI virtualization
+hlat               | -               | ept,lm |  | hypervisor-managed linear-address translation
+ept_paging_write   | -               | ept |  | EPT paging-write control and guest-paging verification
 """
 
 
@@ -218,6 +231,12 @@ def _parse() -> dict[str, Feature]:
 
 FEATURES: dict[str, Feature] = _parse()
 """Every feature by its name, in the order of their numbers."""
+
+VMX_FEATURES: frozenset[str] = frozenset(
+    "ept vpid unrestricted_guest ple apicv shadow_vmcs eptp_switching pml ept_violation_ve ept_mode_based_exec "
+    "tsc_scaling ept_5level spp ipi_virt hlat ept_paging_write".split()
+)
+"""Features that the VMX capability MSRs tell."""
 
 ALIASES: dict[str, str] = {alias: feature.name for feature in FEATURES.values() for alias in feature.aliases}
 

@@ -73,6 +73,9 @@ _TABLE = """
 60 | INVEPT     | INVEPT    | invalidate translations by EPT
 61 | INVVPID    | INVVPID   | invalidate translations by VPID
 62 | VMFUNC     | VMFUNC    | call a VM function
+65 | RDPID      | RDPID     | read processor number
+66 | XSAVES     | XSAVES,XSAVES64 | save supervisor state
+67 | XRSTORS    | XRSTORS,XRSTORS64 | restore supervisor state
 """
 
 KINDS: dict[str, int] = {}

@@ -51,7 +51,7 @@ FE | MTRRCAP | mtrr | =508 | ro | - | 8 variable ranges, fixed ranges, write com
 277 | PAT | pat | @pat | @ | - | page attribute table
 2FF | MTRR_DEF_TYPE | mtrr | @mtrr_def_type | @ | - | default memory type, MTRR enable
 400-47F | MC | mca | @mc_bank | @ | - | machine check banks: control, status, address, information
-480-491 | VMX_CAPABILITY | vmx | @vmx_capability | @ | - | what VMX operation supports
+480-492 | VMX_CAPABILITY | vmx | @vmx_capability | @ | - | what VMX operation supports
 6E0 | TSC_DEADLINE | tsc_deadline | @tsc_deadline | @ | - | local APIC timer's deadline
 800-8FF | X2APIC | x2apic | @x2apic | @ | - | local APIC registers in x2APIC mode
 C0000080 | EFER | lm/nx/syscall/svm | @efer | @ | - | extended features: SYSCALL, long mode, no-execute, SVM, FXSR

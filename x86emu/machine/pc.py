@@ -508,9 +508,13 @@ class Machine:
             self.stop(StopReason.HALTED)
 
     def halted_for_good(self) -> bool:
-        """Whether no processor runs and none can be woken: halted with interrupts masked, or waiting for a start-up."""
+        """Whether no processor runs and none can be woken: halted with interrupts masked, or waiting for a start-up.
+
+        A halted guest may be left by an interrupt whatever its own flag says.
+        """
         return not self.engine.awake() and all(
             cpu.activity == ACTIVITY_WAIT_FOR_SIPI or cpu.activity == ACTIVITY_HALT and not cpu.rflags & RFLAGS_IF
+            and not cpu.guest_mode
             for cpu in self.engine.cpus
         )
 

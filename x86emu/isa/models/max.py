@@ -4,7 +4,7 @@ It calls itself AMD, as `default` does and for the same reasons.  Left out is wh
 that tell a restriction (zero_fcs_fds, fdp_excptn_only), `hypervisor`, and VT-x, which AMD's processors do not have.
 """
 
-from x86emu.isa.features import IMPLEMENTED
+from x86emu.isa.features import IMPLEMENTED, VMX_FEATURES
 from x86emu.isa.models import CODE, DATA, UNIFIED, Cache, CpuModel
 
 MODEL = CpuModel(
@@ -17,7 +17,8 @@ MODEL = CpuModel(
     brand="x86emu virtual processor with everything",
     features=IMPLEMENTED
     - {"zero_fcs_fds", "fdp_excptn_only", "hypervisor", "ss", "htt", "cmp_legacy", "pre386", "pre186"}
-    - {"vmx", "ept", "vpid", "unrestricted_guest"},
+    - {"vmx"}
+    - VMX_FEATURES,
     max_basic=0x10,
     max_extended=0x80000021,
     physical_bits=48,

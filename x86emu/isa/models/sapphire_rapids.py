@@ -16,6 +16,7 @@ MODEL = CpuModel(
     features=feature_set(
         X86_64_V2,
         "rdtscp constant_tsc monitor vmx ept vpid unrestricted_guest est tm tm2 dtes64 pdcm xtpr ss acpi pbe dtherm",
+        "ple apicv shadow_vmcs eptp_switching pml ept_violation_ve ept_mode_based_exec tsc_scaling ept_5level ipi_virt",
         "pln",
         "pclmulqdq aes movbe rdrand rdseed x2apic tsc_deadline pcid invpcid xsave xsaveopt xsavec xgetbv1 xsaves",
         "avx avx2 f16c fma bmi1 bmi2 avx512f avx_vnni vaes vpclmulqdq gfni sha adx fsgsbase tsc_adjust smep smap umip",

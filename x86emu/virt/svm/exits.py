@@ -124,7 +124,7 @@ def exit_name(code: int) -> str:
 
 def instruction_table() -> bytes:
     """For the core: four bytes for each kind: word, bit, exit code, 1 where CPL 0 is checked first; word FFh: none."""
-    table = bytearray(b"\xff\0\0\0" * 64)
+    table = bytearray(b"\xff\0\0\0" * 256)
     for exit_ in EXITS.values():
         if exit_.kind:
             table[4 * exit_.kind : 4 * exit_.kind + 3] = bytes([exit_.word, exit_.bit, exit_.code & 0xFF])

@@ -3,7 +3,7 @@
 
 A row's condition is true for a VMCS that *breaks* the rule.  It is an expression over field names of fields.py, the
 names in ENVIRONMENT (facts of the processor) and a few functions; controls are written PIN.name, PRI.name, SEC.name,
-EXIT.name, ENTRY.name with the names of isa/vmx_capabilities.py, SEC being 0 while the secondary controls are not activated.  The
+TER.name, EXIT.name, ENTRY.name with the names of isa/vmx_capabilities.py, SEC and TER being 0 while those controls are not activated.  The
 core's predicates are generated from the rows (_gen/forms_vmx.py); broken_checks() evaluates them from Python.
 
 Columns: id | clause | condition | words
@@ -15,29 +15,57 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from x86emu.isa.vmx_capabilities import ENTRY, EXIT, PIN, PRIMARY, SECONDARY
+from x86emu.isa.vmx_capabilities import ENTRY, EXIT, PIN, PRIMARY, REVISION, SECONDARY, TERTIARY
 from x86emu.virt.vmx.fields import FIELDS
 
 _CONTROLS = """
 pin_reserved | 27.2.1.1 | pin_controls & pin_must != pin_must or pin_controls & ~pin_may | a reserved bit of the pin-based controls is not as IA32_VMX_PINBASED_CTLS says
 primary_reserved | 27.2.1.1 | primary_controls & primary_must != primary_must or primary_controls & ~primary_may | a reserved bit of the primary processor-based controls is not as IA32_VMX_PROCBASED_CTLS says
 secondary_reserved | 27.2.1.1 | PRI.activate_secondary_controls and secondary_controls & ~secondary_may | a reserved bit of the secondary processor-based controls is not as IA32_VMX_PROCBASED_CTLS2 says
+tertiary_reserved | 27.2.1.1 | PRI.activate_tertiary_controls and tertiary_controls & ~tertiary_may | a reserved bit of the tertiary processor-based controls is not as IA32_VMX_PROCBASED_CTLS3 says
 cr3_targets | 27.2.1.1 | cr3_target_count > 4 | the CR3-target count is above 4
 io_bitmap_a | 27.2.1.1 | PRI.use_io_bitmaps and bad_page(io_bitmap_a) | the address of I/O bitmap A is not page-aligned or beyond the physical-address width
 io_bitmap_b | 27.2.1.1 | PRI.use_io_bitmaps and bad_page(io_bitmap_b) | the address of I/O bitmap B is not page-aligned or beyond the physical-address width
 msr_bitmap | 27.2.1.1 | PRI.use_msr_bitmaps and bad_page(msr_bitmap) | the address of the MSR bitmaps is not page-aligned or beyond the physical-address width
 virtual_apic | 27.2.1.1 | PRI.use_tpr_shadow and bad_page(virtual_apic_address) | the virtual-APIC address is not page-aligned or beyond the physical-address width
-tpr_threshold_high | 27.2.1.1 | PRI.use_tpr_shadow and tpr_threshold >> 4 | bits 31:4 of the TPR threshold are not 0
-tpr_threshold_vtpr | 27.2.1.1 | PRI.use_tpr_shadow and not SEC.virtualize_apic_accesses and (tpr_threshold & 15) > virtual_tpr >> 4 | the TPR threshold is above bits 7:4 of the virtual TPR
+tpr_threshold_high | 27.2.1.1 | PRI.use_tpr_shadow and not SEC.virtual_interrupt_delivery and tpr_threshold >> 4 | bits 31:4 of the TPR threshold are not 0
+tpr_threshold_vtpr | 27.2.1.1 | PRI.use_tpr_shadow and not SEC.virtualize_apic_accesses and not SEC.virtual_interrupt_delivery and (tpr_threshold & 15) > virtual_tpr >> 4 | the TPR threshold is above bits 7:4 of the virtual TPR
+x2apic_tpr_shadow | 27.2.1.1 | not PRI.use_tpr_shadow and SEC.virtualize_x2apic_mode | "virtualize x2APIC mode" is 1 and "use TPR shadow" is 0
+register_tpr_shadow | 27.2.1.1 | not PRI.use_tpr_shadow and SEC.apic_register_virtualization | "APIC-register virtualization" is 1 and "use TPR shadow" is 0
+delivery_tpr_shadow | 27.2.1.1 | not PRI.use_tpr_shadow and SEC.virtual_interrupt_delivery | "virtual-interrupt delivery" is 1 and "use TPR shadow" is 0
 nmi_virtual | 27.2.1.1 | not PIN.nmi_exiting and PIN.virtual_nmis | "virtual NMIs" is 1 and "NMI exiting" is 0
 nmi_window | 27.2.1.1 | not PIN.virtual_nmis and PRI.nmi_window_exiting | "NMI-window exiting" is 1 and "virtual NMIs" is 0
 apic_access | 27.2.1.1 | SEC.virtualize_apic_accesses and bad_page(apic_access_address) | the APIC-access address is not page-aligned or beyond the physical-address width
+x2apic_accesses | 27.2.1.1 | SEC.virtualize_x2apic_mode and SEC.virtualize_apic_accesses | "virtualize x2APIC mode" and "virtualize APIC accesses" are both 1
+delivery_external | 27.2.1.1 | SEC.virtual_interrupt_delivery and not PIN.external_interrupt_exiting | "virtual-interrupt delivery" is 1 and "external-interrupt exiting" is 0
+posted_delivery | 27.2.1.1 | PIN.process_posted_interrupts and not SEC.virtual_interrupt_delivery | "process posted interrupts" is 1 and "virtual-interrupt delivery" is 0
+posted_acknowledge | 27.2.1.1 | PIN.process_posted_interrupts and not EXIT.acknowledge_interrupt_on_exit | "process posted interrupts" is 1 and "acknowledge interrupt on exit" is 0
+posted_vector | 27.2.1.1 | PIN.process_posted_interrupts and posted_interrupt_vector >> 8 | bits 15:8 of the posted-interrupt notification vector are not 0
+posted_descriptor | 27.2.1.1 | PIN.process_posted_interrupts and bad_aligned(posted_interrupt_descriptor, 63) | the posted-interrupt descriptor is not 64-byte aligned or beyond the physical-address width
 vpid_zero | 27.2.1.1 | SEC.enable_vpid and virtual_processor_id == 0 | "enable VPID" is 1 and the VPID is 0
 eptp_type | 27.2.1.1 | SEC.enable_ept and ept_pointer & 7 != 0 and ept_pointer & 7 != 6 | the EPT memory type is neither uncacheable nor write-back
-eptp_levels | 27.2.1.1 | SEC.enable_ept and ept_pointer >> 3 & 7 != 3 | the EPT page-walk length is not 4
+eptp_levels | 27.2.1.1 | SEC.enable_ept and ept_pointer >> 3 & 7 != 3 and not (ept_pointer >> 3 & 7 == 4 and ept_five_levels) | the EPT page-walk length is not supported
 eptp_accessed_dirty | 27.2.1.1 | SEC.enable_ept and ept_pointer >> 6 & 1 and not ept_accessed_dirty | accessed and dirty flags for EPT are enabled and the processor has none
 eptp_reserved | 27.2.1.1 | SEC.enable_ept and ept_pointer & (physical_reserved | 0xF80) | a reserved bit of the EPT pointer is set
 unrestricted_ept | 27.2.1.1 | SEC.unrestricted_guest and not SEC.enable_ept | "unrestricted guest" is 1 and "enable EPT" is 0
+pml_ept | 27.2.1.1 | SEC.enable_pml and not SEC.enable_ept | "enable PML" is 1 and "enable EPT" is 0
+pml_address | 27.2.1.1 | SEC.enable_pml and bad_page(pml_address) | the PML address is not page-aligned or beyond the physical-address width
+mode_based_ept | 27.2.1.1 | SEC.mode_based_execute and not SEC.enable_ept | "mode-based execute control for EPT" is 1 and "enable EPT" is 0
+sub_page_ept | 27.2.1.1 | SEC.sub_page_write_permission and not SEC.enable_ept | "sub-page write permissions for EPT" is 1 and "enable EPT" is 0
+sub_page_table | 27.2.1.1 | SEC.sub_page_write_permission and bad_page(sub_page_permission_pointer) | the sub-page-permission-table pointer is not page-aligned or beyond the physical-address width
+vm_functions_reserved | 27.2.1.1 | SEC.enable_vm_functions and vm_function_controls & ~vm_functions_may | a reserved bit of the VM-function controls is set
+eptp_switching_ept | 27.2.1.1 | SEC.enable_vm_functions and vm_function_controls & 1 and not SEC.enable_ept | "EPTP switching" is 1 and "enable EPT" is 0
+eptp_list | 27.2.1.1 | SEC.enable_vm_functions and vm_function_controls & 1 and bad_page(eptp_list_address) | the EPTP-list address is not page-aligned or beyond the physical-address width
+vmread_bitmap | 27.2.1.1 | SEC.vmcs_shadowing and bad_page(vmread_bitmap) | the address of the VMREAD bitmap is not page-aligned or beyond the physical-address width
+vmwrite_bitmap | 27.2.1.1 | SEC.vmcs_shadowing and bad_page(vmwrite_bitmap) | the address of the VMWRITE bitmap is not page-aligned or beyond the physical-address width
+virtualization_exception | 27.2.1.1 | SEC.ept_violation_ve and bad_page(virtualization_exception_information) | the address of the virtualization-exception information area is not page-aligned or beyond the physical-address width
+tsc_multiplier_zero | 27.2.1.1 | SEC.use_tsc_scaling and tsc_multiplier == 0 | "use TSC scaling" is 1 and the TSC multiplier is 0
+hlat_ept | 27.2.1.1 | TER.enable_hlat and not SEC.enable_ept | "enable HLAT" is 1 and "enable EPT" is 0
+hlat_reserved | 27.2.1.1 | TER.enable_hlat and hlat_pointer & (physical_reserved | 0xFE7) | a reserved bit of the HLAT pointer is set
+paging_write_ept | 27.2.1.1 | (TER.ept_paging_write or TER.guest_paging_verification) and not SEC.enable_ept | "EPT paging-write control" or "guest-paging verification" is 1 and "enable EPT" is 0
+ipi_tpr_shadow | 27.2.1.1 | TER.ipi_virtualization and not PRI.use_tpr_shadow | "IPI virtualization" is 1 and "use TPR shadow" is 0
+ipi_table | 27.2.1.1 | TER.ipi_virtualization and bad_aligned(pid_pointer_table, 7) | the PID-pointer table is not 8-byte aligned or beyond the physical-address width
+ipi_table_end | 27.2.1.1 | TER.ipi_virtualization and (pid_pointer_table + 8 * last_pid_pointer_index + 7) & physical_reserved | the PID-pointer table reaches beyond the physical-address width
 exit_reserved | 27.2.1.2 | exit_controls & exit_must != exit_must or exit_controls & ~exit_may | a reserved bit of the VM-exit controls is not as IA32_VMX_EXIT_CTLS says
 exit_timer | 27.2.1.2 | not PIN.preemption_timer and EXIT.save_preemption_timer | "save VMX-preemption timer value" is 1 and the timer is not activated
 exit_store_list | 27.2.1.2 | exit_msr_store_count and bad_list(exit_msr_store_address, exit_msr_store_count) | the VM-exit MSR-store list is not 16-byte aligned or reaches beyond the physical-address width
@@ -50,7 +78,7 @@ event_exception_vector | 27.2.1.3 | EVENT and event_type == 3 and event_vector >
 event_error_code | 27.2.1.3 | EVENT and event_has_error != event_wants_error | "deliver error code" is not as the event to inject demands
 event_reserved | 27.2.1.3 | EVENT and entry_interruption_information & 0x7FFFF000 | a reserved bit of the VM-entry interruption-information field is set
 event_error_high | 27.2.1.3 | EVENT and event_has_error and entry_exception_error_code >> 16 | bits 31:16 of the VM-entry exception error code are not 0
-event_length | 27.2.1.3 | EVENT and (event_type == 4 or event_type == 5 or event_type == 6) and (entry_instruction_length == 0 or entry_instruction_length > 15) | the VM-entry instruction length of a software event is not 1 to 15
+event_length | 27.2.1.3 | EVENT and (event_type == 4 or event_type == 5 or event_type == 6) and (entry_instruction_length == 0 and not zero_length or entry_instruction_length > 15) | the VM-entry instruction length of a software event is not 1 to 15 (or 0, where the processor allows that)
 entry_smm | 27.2.1.3 | entry_controls & 0x400 and not in_smm | "entry to SMM" is 1 outside system management mode
 entry_dual_monitor | 27.2.1.3 | entry_controls & 0x800 and not in_smm | "deactivate dual-monitor treatment" is 1 outside system management mode
 """
@@ -58,7 +86,7 @@ entry_dual_monitor | 27.2.1.3 | entry_controls & 0x800 and not in_smm | "deactiv
 _HOST = """
 host_cr0_fixed | 27.2.2 | host_cr0 & cr0_fixed0 != cr0_fixed0 or host_cr0 & ~cr0_fixed1 | host CR0 has a bit that is not supported in VMX operation
 host_cr4_fixed | 27.2.2 | host_cr4 & cr4_fixed0 != cr4_fixed0 or host_cr4 & ~cr4_fixed1 | host CR4 has a bit that is not supported in VMX operation
-host_cr3 | 27.2.2 | host_cr3 & physical_reserved & 0x7FFFFFFFFFFFFFFF | host CR3 is beyond the physical-address width
+host_cr3 | 27.2.2 | host_cr3 & physical_reserved | host CR3 is beyond the physical-address width
 host_sysenter_esp | 27.2.2 | not canonical(host_sysenter_esp) | host IA32_SYSENTER_ESP is not canonical
 host_sysenter_eip | 27.2.2 | not canonical(host_sysenter_eip) | host IA32_SYSENTER_EIP is not canonical
 host_pat | 27.2.2 | EXIT.load_pat and not valid_pat(host_pat) | host IA32_PAT has a reserved memory type
@@ -83,10 +111,10 @@ _GUEST = """
 cr0_fixed | 27.3.1.1 | guest_cr0 & cr0_guest_fixed0 != cr0_guest_fixed0 or guest_cr0 & ~cr0_fixed1 | guest CR0 has a bit that is not supported in VMX operation
 cr0_pg_pe | 27.3.1.1 | guest_cr0 >> 31 & 1 and not guest_cr0 & 1 | guest CR0.PG is 1 and PE is 0
 cr4_fixed | 27.3.1.1 | guest_cr4 & cr4_fixed0 != cr4_fixed0 or guest_cr4 & ~cr4_fixed1 | guest CR4 has a bit that is not supported in VMX operation
-debugctl | 27.3.1.1 | ENTRY.load_debug_controls and guest_debugctl & ~0xDFC3 | guest IA32_DEBUGCTL has a reserved bit set
+debugctl | 27.3.1.1 | ENTRY.load_debug_controls and guest_debugctl & ~3 | guest IA32_DEBUGCTL has a reserved bit set
 ia32e_paging | 27.3.1.1 | LONG and not (guest_cr0 >> 31 & 1 and guest_cr4 >> 5 & 1) | "IA-32e mode guest" is 1 and guest CR0.PG or CR4.PAE is 0
 pcide | 27.3.1.1 | not LONG and guest_cr4 >> 17 & 1 | guest CR4.PCIDE is 1 outside IA-32e mode
-cr3 | 27.3.1.1 | guest_cr3 & physical_reserved & 0x7FFFFFFFFFFFFFFF | guest CR3 is beyond the physical-address width
+cr3 | 27.3.1.1 | guest_cr3 & physical_reserved | guest CR3 is beyond the physical-address width
 dr7 | 27.3.1.1 | ENTRY.load_debug_controls and guest_dr7 >> 32 | bits 63:32 of guest DR7 are not 0
 sysenter_esp | 27.3.1.1 | not canonical(guest_sysenter_esp) | guest IA32_SYSENTER_ESP is not canonical
 sysenter_eip | 27.3.1.1 | not canonical(guest_sysenter_eip) | guest IA32_SYSENTER_EIP is not canonical
@@ -151,14 +179,14 @@ interruptibility_external | 27.3.1.5 | EVENT and event_type == 0 and guest_inter
 interruptibility_nmi | 27.3.1.5 | EVENT and event_type == 2 and guest_interruptibility & 2 | an NMI is to be injected while MOV SS blocks
 interruptibility_smm | 27.3.1.5 | (guest_interruptibility >> 2 & 1) != in_smm | blocking by SMI differs from being in system management mode
 interruptibility_virtual_nmi | 27.3.1.5 | EVENT and event_type == 2 and PIN.virtual_nmis and guest_interruptibility & 8 | a virtual NMI is to be injected while NMIs are blocked
-pending_reserved | 27.3.1.5 | guest_pending_debug & ~0x15700F & 0xFFFFFFFFFFFFFFFF or guest_pending_debug & 0x2000 | a reserved bit of the pending debug exceptions is set
+pending_reserved | 27.3.1.5 | guest_pending_debug & ~0x500F & 0xFFFFFFFFFFFFFFFF | a reserved bit of the pending debug exceptions is set
 pending_single_step | 27.3.1.5 | (guest_interruptibility & 3 or guest_activity == 1) and (guest_rflags >> 8 & ~guest_debugctl >> 1 & 1) != (guest_pending_debug >> 14 & 1) | BS of the pending debug exceptions does not fit RFLAGS.TF and BTF while events are blocked
 """
 
 _LATE = """
 nmi_sti | 27.3.1.5 | EVENT and event_type == 2 and guest_interruptibility & 1 | 3 | an NMI is to be injected while STI blocks
 link_address | 27.3.1.5 | vmcs_link_pointer != 0xFFFFFFFFFFFFFFFF and bad_page(vmcs_link_pointer) | 4 | the VMCS link pointer is not page-aligned or beyond the physical-address width
-link_revision | 27.3.1.5 | vmcs_link_pointer != 0xFFFFFFFFFFFFFFFF and (link_revision != 0x31 or vmcs_link_pointer == vmcs_pointer) | 4 | the VMCS link pointer names no VMCS of this processor's revision, or the current one
+link_revision | 27.3.1.5 | vmcs_link_pointer != 0xFFFFFFFFFFFFFFFF and (link_revision != (REVISION | SEC.vmcs_shadowing << 31) or vmcs_link_pointer == vmcs_pointer) | 4 | the VMCS link pointer names no VMCS of this processor's revision, or the current one
 pdpte | 27.3.1.6 | bad_pdptes | 2 | a present PDPTE of guest PAE paging has a reserved bit set
 """
 
@@ -166,7 +194,8 @@ ENVIRONMENT = (
     "pin_must", "pin_may", "primary_must", "primary_may", "secondary_may", "exit_must", "exit_may", "entry_must",
     "entry_may", "physical_reserved", "cr0_fixed0", "cr0_fixed1", "cr0_guest_fixed0", "cr4_fixed0", "cr4_fixed1",
     "efer_valid", "host_long", "in_smm", "virtual_tpr", "ept_accessed_dirty", "has_monitor_trap_flag",
-    "link_revision", "vmcs_pointer", "bad_pdptes", "linear_bits",
+    "link_revision", "vmcs_pointer", "bad_pdptes", "linear_bits", "tertiary_may", "vm_functions_may", "ept_five_levels",
+    "zero_length",
 )  # fmt: skip
 """What the conditions name beside fields: facts of the processor and of memory."""
 
@@ -196,14 +225,14 @@ class Check:
         return sorted({name for name in re.findall(r"\b[a-z]\w+\b", self.expression) if name in FIELDS})
 
 
-_WORDS = {"PIN": ("pin_controls", PIN), "PRI": ("primary_controls", PRIMARY), "SEC": ("secondary", SECONDARY),
+_WORDS = {"PIN": ("pin_controls", PIN), "PRI": ("primary_controls", PRIMARY), "SEC": ("secondary", SECONDARY), "TER": ("tertiary", TERTIARY),
           "EXIT": ("exit_controls", EXIT), "ENTRY": ("entry_controls", ENTRY)}  # fmt: skip
 
 
 def spell_out(condition: str) -> str:
     """The condition with PIN.x, USABLE(x) and kin replaced."""
     text = re.sub(
-        r"\b(PIN|PRI|SEC|EXIT|ENTRY)\.(\w+)",
+        r"\b(PIN|PRI|SEC|TER|EXIT|ENTRY)\.(\w+)",
         lambda m: f"({_WORDS[m[1]][0]} >> {_WORDS[m[1]][1][m[2]]} & 1)",
         condition,
     )
@@ -211,6 +240,7 @@ def spell_out(condition: str) -> str:
     text = re.sub(r"DPL\((\w+)\)", r"(guest_\1_access_rights >> 5 & 3)", text)
     text = re.sub(r"\bV86\b", "(guest_rflags >> 17 & 1)", text)
     text = re.sub(r"\bLONG\b", "(entry_controls >> 9 & 1)", text)
+    text = re.sub(r"\bREVISION\b", f"{REVISION:#x}", text)
     return re.sub(r"\bEVENT\b", "(entry_interruption_information >> 31 & 1)", text)
 
 
@@ -286,7 +316,7 @@ def valid_pat(value: int) -> bool:
 
 
 def event_names(vmcs: Mapping[str, int]) -> dict[str, int]:
-    """The derived names event_* of the conditions, and `secondary`."""
+    """The derived names event_* of the conditions, `secondary` and `tertiary`."""
     info = vmcs["entry_interruption_information"]
     primary = vmcs["primary_controls"]
     secondary = vmcs["secondary_controls"] if primary >> 31 & 1 else 0
@@ -299,6 +329,7 @@ def event_names(vmcs: Mapping[str, int]) -> dict[str, int]:
     }.get(activity, False)
     return {
         "secondary": secondary,
+        "tertiary": vmcs["tertiary_controls"] if primary >> 17 & 1 else 0,
         "event_type": kind,
         "event_vector": vector,
         "event_has_error": info >> 11 & 1,
@@ -313,6 +344,7 @@ def broken_checks(vmcs: Mapping[str, int], environment: Mapping[str, int]) -> li
     names: dict[str, object] = {**vmcs, **environment, **event_names(vmcs)}
     names["canonical"] = lambda value: _canonical_in(environment["linear_bits"], value)
     names["bad_page"] = lambda value: bool(value & (reserved | 0xFFF))
+    names["bad_aligned"] = lambda value, low: bool(value & (reserved | low))
     names["bad_list"] = lambda value, n: bool(
         value & (reserved | 15) or (value + 16 * n - 1) & reserved or value + 16 * n - 1 >= 1 << 64
     )

@@ -24,6 +24,8 @@ _TABLE = """
 0000 | virtual_processor_id | secondary:5
 0002 | posted_interrupt_vector | pin:7
 0004 | eptp_index | secondary:18
+0006 | hlat_prefix_size | tertiary:1
+0008 | last_pid_pointer_index | tertiary:4
 0800+ | guest_{}_selector | -
 0810 | guest_interrupt_status | secondary:9
 0812 | pml_index | secondary:17
@@ -57,7 +59,11 @@ _TABLE = """
 2028 | vmwrite_bitmap | secondary:14
 202A | virtualization_exception_information | secondary:18
 202C | xss_exiting_bitmap | secondary:20
+2030 | sub_page_permission_pointer | secondary:23
 2032 | tsc_multiplier | secondary:25
+2034 | tertiary_controls | primary:17
+2040 | hlat_pointer | tertiary:1
+2042 | pid_pointer_table | tertiary:4
 2400 | guest_physical_address | secondary:1
 2800 | vmcs_link_pointer | -
 2802 | guest_debugctl | -
@@ -161,7 +167,7 @@ class Field:
     """Of full access; bit 0 set means the upper half of a 64-bit field."""
     name: str
     control: str
-    """pin, primary, secondary, exit or entry; empty where the field always exists."""
+    """pin, primary, secondary, tertiary, exit or entry; empty where the field always exists."""
     bit: int
     """Bit of that control whose allowed-1 setting makes the field exist."""
     offset: int
