@@ -9,7 +9,9 @@ from x86emu.virt.vmx.checks import CHECKS, ENVIRONMENT
 from x86emu.virt.vmx.fields import FIELDS, REVISION
 
 _CONTROL_NUMBERS = {"": 0, "pin": 1, "primary": 2, "secondary": 3, "exit": 4, "entry": 5, "tertiary": 6}
-_DERIVED = ("secondary", "tertiary", "event_type", "event_vector", "event_has_error", "event_wants_error", "event_wakes")
+_DERIVED = (
+    "secondary", "tertiary", "event_type", "event_vector", "event_has_error", "event_wants_error", "event_wakes",
+)  # fmt: skip
 
 
 def _layout() -> str:

@@ -60,7 +60,7 @@ cdef void fail(Cpu* c, int number) noexcept nogil:
         fail_invalid(c)
         return
     flags_eager(c, FLAG_ZF)
-    (<uint64_t*>(region + F_INSTRUCTION_ERROR))[0] = <uint64_t>number
+    vput(c, F_INSTRUCTION_ERROR, number)      # of the current VMCS in a guest, too
 
 cdef bint refused(Cpu* c, Insn* i) noexcept nogil:
     """True after raising #UD outside VMX operation or in compatibility mode, #GP(0) unless CPL 0."""

@@ -18,9 +18,10 @@ PIN = {
 PRIMARY = {
     "interrupt_window_exiting": 2, "use_tsc_offsetting": 3, "hlt_exiting": 7, "invlpg_exiting": 9, "mwait_exiting": 10,
     "rdpmc_exiting": 11, "rdtsc_exiting": 12, "cr3_load_exiting": 15, "cr3_store_exiting": 16,
-    "activate_tertiary_controls": 17, "cr8_load_exiting": 19, "cr8_store_exiting": 20, "use_tpr_shadow": 21, "nmi_window_exiting": 22, "mov_dr_exiting": 23,
-    "unconditional_io_exiting": 24, "use_io_bitmaps": 25, "monitor_trap_flag": 27, "use_msr_bitmaps": 28,
-    "monitor_exiting": 29, "pause_exiting": 30, "activate_secondary_controls": 31,
+    "activate_tertiary_controls": 17, "cr8_load_exiting": 19, "cr8_store_exiting": 20, "use_tpr_shadow": 21,
+    "nmi_window_exiting": 22, "mov_dr_exiting": 23, "unconditional_io_exiting": 24, "use_io_bitmaps": 25,
+    "monitor_trap_flag": 27, "use_msr_bitmaps": 28, "monitor_exiting": 29, "pause_exiting": 30,
+    "activate_secondary_controls": 31,
 }  # fmt: skip
 SECONDARY = {
     "virtualize_apic_accesses": 0, "enable_ept": 1, "descriptor_table_exiting": 2, "enable_rdtscp": 3,
@@ -70,7 +71,8 @@ def capability_msrs(features: Set[str]) -> list[int]:
         ("rdtscp", "enable_rdtscp"), ("rdrand", "rdrand_exiting"), ("invpcid", "enable_invpcid"),
         ("rdseed", "rdseed_exiting"), ("apic", "virtualize_apic_accesses"), ("x2apic", "virtualize_x2apic_mode"),
         ("apicv", "apic_register_virtualization"), ("apicv", "virtual_interrupt_delivery"),
-        ("apicv", "process_posted_interrupts"), ("ple", "pause_loop_exiting"), ("eptp_switching", "enable_vm_functions"),
+        ("apicv", "process_posted_interrupts"), ("ple", "pause_loop_exiting"),
+        ("eptp_switching", "enable_vm_functions"),
         ("shadow_vmcs", "vmcs_shadowing"), ("pml", "enable_pml"), ("ept_violation_ve", "ept_violation_ve"),
         ("xsaves", "enable_xsaves"), ("ept_mode_based_exec", "mode_based_execute"),
         ("spp", "sub_page_write_permission"), ("tsc_scaling", "use_tsc_scaling"), ("hlat", "enable_hlat"),
@@ -118,7 +120,7 @@ def capability_msrs(features: Set[str]) -> list[int]:
             ept_vpid |= 1 << 21  # accessed and dirty flags came later than EPT
     if "vpid" in features:
         ept_vpid |= 1 << 32 | 0xF << 40
-    # of the fields' encodings: the preemption timer or SYSENTER_CS, the TSC multiplier, the tertiary controls and theirs
+    # of the fields' encodings: the preemption timer or SYSENTER_CS; then what controls bring
     highest_index = 0x17 if modern else 0x15
     for feature, index in (
         ("spp", 0x18), ("tsc_scaling", 0x19), ("ept_paging_write", 0x1A), ("hlat", 0x20), ("ipi_virt", 0x21),
