@@ -119,6 +119,12 @@ class Mc146818(Device):
             self._encode(self.century, date.year // 100)
         self._schedule()
 
+    @property
+    def alarm_set(self) -> bool:
+        """Whether an alarm that will come has its interrupt enabled."""
+        enabled = self._memory[REGISTER_B] & (B_ALARM | B_SET) == B_ALARM
+        return enabled and self._running() and self._seconds_until_alarm() is not None
+
     def date(self) -> datetime:
         """The calendar as the guest sees it now; with the century byte, else in 2000-2099."""
         self._account()

@@ -125,9 +125,42 @@ class Piix4Acpi(PciFunction):
         """A press of the power button: an SCI where the guest has enabled it."""
         self._set_status(PMSTS, POWER_BUTTON)
 
-    def rtc_alarm(self) -> None:
-        """The real-time clock's alarm, as a wake-up event."""
+    def rtc_interrupt(self) -> None:
+        """IRQ8# is asserted, which is a wake-up event."""
         self._set_status(PMSTS, RTC)
+
+    @property
+    def suspend_well(self) -> bytes:
+        """What keeps its power in S3: wake-up status and enable bits, and where the register block is decoded.
+
+        Departure: on hardware firmware decodes the block anew; SeaBIOS needs it before it does.
+        """
+        kept = self._registers[PMSTS:PMCNTRL] + self._registers[GPSTS:PCNTRL]
+        return bytes(kept + self.config[PMBASE : PMBASE + 4] + self.config[PMREGMISC : PMREGMISC + 1])
+
+    @suspend_well.setter
+    def suspend_well(self, value: bytes) -> None:
+        self._registers[PMSTS:PMCNTRL] = value[0:4]
+        self._registers[GPSTS:PCNTRL] = value[4:8]
+        self.config[PMBASE : PMBASE + 4] = value[8:12]
+        self.config[PMREGMISC] = value[12]
+        self._decode()
+        self._update_sci()
+
+    @property
+    def wakes(self) -> bool:
+        """Whether an enabled wake-up event is there: the RTC, or the power button, which always is one."""
+        status = self._get(PMSTS, 2)
+        return bool(status & POWER_BUTTON or status & RTC & self._get(PMEN, 2))
+
+    @property
+    def alarm_wakes(self) -> bool:
+        """Whether the RTC is enabled as a wake-up event."""
+        return bool(self._get(PMEN, 2) & RTC)
+
+    def woken(self, status: int = 0) -> None:
+        """The system resumes: RSM_STS, and what else is to be in PMSTS."""
+        self._set_status(PMSTS, RESUME_STS | status)
 
     def set_general_purpose_event(self, bits: int) -> None:
         """Sets bits of GPSTS."""

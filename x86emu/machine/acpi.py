@@ -48,7 +48,7 @@ class AcpiConfig:
     memory_below_4g: int = 256 << 20
     apic: bool = True
     hpet: bool = True
-    sleep_states: tuple[int, ...] = (5,)
+    sleep_states: tuple[int, ...] = (3, 5)
     gpe0_port: int = GPE0
     irq0_override: bool = True
     serial_ports: int = 1

@@ -37,6 +37,20 @@ class InterruptLines:
         self.ioapic.set_irq(TIMER_PIN if number == 0 else number, level)
 
 
+class Tap:
+    """A line on its way to `sink`, of whose rises `rises()` is told as well."""
+
+    def __init__(self, sink: InterruptSink, rises: Callable[[], object]) -> None:
+        self.sink = sink
+        self.rises = rises
+
+    def set_irq(self, number: int, level: bool) -> None:
+        """The line changes."""
+        self.sink.set_irq(number, level)
+        if level:
+            self.rises()
+
+
 class SharedLine:
     """One line that several devices drive: asserted while any of them asserts it.  Each is a number of this sink."""
 

@@ -53,7 +53,7 @@ from x86emu.display import Picture
 from x86emu.errors import UserInputError
 from x86emu.firmware import bios as bios_images
 from x86emu.firmware.kernel import plan_kernel
-from x86emu.machine import acpi, disks, firmware_files, isa_ports, networks, virtio_functions
+from x86emu.machine import acpi, disks, firmware_files, isa_ports, networks, sleep, virtio_functions
 from x86emu.machine import run as running
 from x86emu.machine.address_map import AddressMap
 from x86emu.machine.config import DEFAULT_CPU, MachineConfig, parse_memory
@@ -61,7 +61,7 @@ from x86emu.machine.consoles import Console, Screen, SerialConsole
 from x86emu.machine.disk_option import DiskOption, parse_disk, parse_floppy
 from x86emu.machine.host_services import HostService
 from x86emu.machine.input import Keyboard, Mouse
-from x86emu.machine.interrupts import A20Gate, InterruptLines, MessageInterrupts
+from x86emu.machine.interrupts import A20Gate, InterruptLines, MessageInterrupts, Tap
 from x86emu.machine.memory_map import DiskGeometry, MemoryLayout, cmos_contents
 from x86emu.machine.network_option import NetworkOption, parse_networks
 from x86emu.machine.pci_slots import PciSlots
@@ -159,6 +159,7 @@ class Machine:
         self.reset_requested = False
         self.poll_due = False
         self.paused = False
+        self.suspend_requested = self.suspended = False
         self.services: list[HostService] = []
         self.networks: list[NetworkBackend] = []
         self.shares: list[ShareServer] = []
@@ -222,7 +223,7 @@ class Machine:
         self._wire_isa()
         self.rtc = self._add(
             Mc146818(
-                IrqLine(self.hpet, 8, "rtc"),
+                IrqLine(Tap(self.hpet, lambda: self.power.rtc_interrupt()), 8, "rtc"),
                 self.clock,
                 date=config.date,
                 cmos=cmos_contents(
@@ -392,7 +393,10 @@ class Machine:
         self.ide = PiixIde((self._line(14, "ide0"), self._line(15, "ide1")), self.dma, drives)
         self.ide.map_legacy(self.ports.map)
         self.pci.add(self.ide, 1, 1)
-        self.power = Piix4Acpi(self._line(acpi.SCI, "sci"), self.clock, smi=self._smi, power_off=self.power_off)
+        self.power = Piix4Acpi(
+            self._line(acpi.SCI, "sci"), self.clock, smi=self._smi, power_off=self.power_off,
+            suspend=lambda suspend_type: sleep.asked(self, suspend_type),
+        )  # fmt: skip
         self.ports.map(0xB2, 2, self.power.read_apm, self.power.write_apm, "APM", sizes=(1,))
         self.pci.add(self.power, 1, 3)
         self.vga = Vga(self.clock, firmware_files.vga_rom(self.config) or b"")
@@ -461,10 +465,19 @@ class Machine:
             self.stop_reason, self.stop_detail = reason, detail
         self.wiring.request_stop()
 
+    def press_power_button(self) -> None:
+        """Asks the guest to shut down, as the button of an ACPI machine does; wakes it where it sleeps."""
+        self.power.press_power_button()
+
     def reset(self) -> None:
         """The reset button: every device and processor; RAM and CMOS keep their contents."""
+        self.suspend_requested = self.suspended = False
         for device in self.devices.values():
             device.reset()
+        self.reset_processors()
+
+    def reset_processors(self) -> None:
+        """Every processor and its local APIC; the bootstrap processor is at the reset vector then."""
         for signals in self.signals:
             signals.clear_latches()
         for lapic in self.lapics:

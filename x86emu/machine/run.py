@@ -112,6 +112,8 @@ def run(
     reboot: bool,
 ) -> RunResult:
     """Runs `machine` until one of the reasons; see Machine.run."""
+    from x86emu.machine import sleep
+
     started, started_cpu = time.monotonic(), time.process_time()
     first = machine.instructions
     limit = None if max_instructions is None else first + max_instructions
@@ -146,6 +148,13 @@ def run(
                     machine.stop(StopReason.GUEST_RESET)
                     break
                 machine.reset()
+                continue
+            if machine.suspend_requested:
+                sleep.enter(machine)
+            if machine.suspended:
+                ends = None if timeout is None else started + timeout
+                sleep.stay(machine, real_time=host_clock, ends=ends)
+                pace = Pace(machine.clock.now()) if host_clock else None
                 continue
             if not machine.poll_due:
                 continue
