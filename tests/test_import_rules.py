@@ -41,7 +41,8 @@ RULES = {
     ),  # fmt: skip
     "conform": ("", "_core", "bus", "core", "errors", "firmware", "isa", "machine"),
     "image_command": ("errors", "storage"),
-    "boot_command": ("errors", "firmware", "machine", "serial_backends"),
+    "display_backends": ("display", "errors", "machine", "serial_backends"),
+    "boot_command": ("display_backends", "errors", "firmware", "machine", "serial_backends"),
     "cli": ("", "boot_command", "conform", "errors", "image_command"),
     "__main__": ("cli",),
     "": (),

@@ -74,6 +74,12 @@ def _seconds(text: str) -> float:
     return value
 
 
+def _display(text: str) -> str:
+    if text in ("none", "text", "web") or text.startswith("web:"):
+        return text
+    raise argparse.ArgumentTypeError(f"{text!r} is no display; none, text, web or web:8080 would do")
+
+
 def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     boot = commands.add_parser(
         "boot",
@@ -117,8 +123,8 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     host.add_argument("--parallel", metavar="file:NAME", help="a printer at LPT1 that prints into a file")
     host.add_argument("--virtio-console", metavar="WHERE[,name=N]", action="append", default=[],
                       help="a virtio terminal, or a port named N; as --serial, again for more")  # fmt: skip
-    host.add_argument("--display", metavar="KIND", default="none", choices=["none", "text"],
-                      help="none, or text: print the VGA text screen when the run ends")  # fmt: skip
+    host.add_argument("--display", metavar="KIND", default="none", type=_display,
+                      help="none; text: in this terminal; web[:PORT]: a page for a browser on this host")  # fmt: skip
     host.add_argument("--screenshot", metavar="FILE.png", help="write the screen as a PNG file when the run ends")
     host.add_argument("--send-keys", metavar="STEPS", action="append", default=[],
                       help="keys to strike, as 'wait:Boot: text:linux ret delay:2s ctrl-alt-delete'")  # fmt: skip
@@ -266,6 +272,7 @@ def run(options: argparse.Namespace) -> int:
     import signal
     import threading
 
+    from x86emu.display_backends import SharedSerial, TextDisplay, open_web, web_port
     from x86emu.machine.key_script import KeyScript
     from x86emu.serial_backends import open_backend
 
@@ -308,7 +315,17 @@ def run(options: argparse.Namespace) -> int:
             printer_output = output("--parallel", name)
             assert printer_output is not None
             machine.printer.listeners.append(printer_output.write_bytes)
-        backend = open_backend(options.serial[0] if options.serial else "stdio")
+        if options.display.startswith("web"):
+            machine.services.append(open_web(machine, web_port(options.display)))
+        shared = options.display == "text" and TextDisplay.possible()
+        if shared:
+            terminal = TextDisplay(machine)
+            machine.services.append(terminal)
+        first_serial = options.serial[0] if options.serial else "stdio"
+        if shared and first_serial == "stdio":
+            backend = SharedSerial(terminal)
+        else:
+            backend = open_backend(first_serial)
         _attach_back_ends(machine, options)
         machine.serial.attach(backend)
         try:
@@ -321,7 +338,9 @@ def run(options: argparse.Namespace) -> int:
             )
         finally:
             backend.close()
-        if options.display == "text":
+            if shared:
+                terminal.close()
+        if options.display == "text" and not shared:
             sys.stdout.write("\n".join(machine.screen.lines()).rstrip() + "\n")
         if screenshot is not None:
             screenshot.write_bytes(machine.screenshot().png())

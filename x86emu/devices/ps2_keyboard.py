@@ -83,6 +83,7 @@ SELF_TEST_PASSED = 0xAA
 IDENTITY = (0xAB, 0x83)
 BUFFER_SIZE = 16
 KEY_INTERVAL_NS = 10_000_000
+HOLD_INTERVAL_NS = 2_000_000  # from one key that somebody presses or releases to the next
 
 TYPEMATIC, MAKE_BREAK, MAKE_ONLY = range(3)
 
@@ -216,13 +217,17 @@ class Ps2Keyboard(Device):
 
     def _stroke(self) -> None:
         self._stroke_event = None
+        interval = HOLD_INTERVAL_NS
         if self._strokes and self._scanning and not self._buffer:
-            for key, pressed in self._strokes.popleft():
+            transitions = self._strokes.popleft()
+            for key, pressed in transitions:
                 if pressed:
                     self.press(key)
                 else:
                     self.release(key)
-        self._next_stroke_in(KEY_INTERVAL_NS)
+            if len(transitions) > 1:
+                interval = KEY_INTERVAL_NS
+        self._next_stroke_in(interval)
 
     # --- scan codes
 

@@ -35,6 +35,7 @@ MISC_MEMORY_ENABLE = 0x02
 STATUS_DISPLAY_DISABLED = 0x01
 STATUS_VERTICAL_RETRACE = 0x08
 ATTRIBUTE_VIDEO_ENABLE = 0x20
+ATTRIBUTE_BLINK = 0x08
 GRAPHICS_MODE = 0x01
 
 CRYSTALS_HZ = (25_175_000, 28_322_000, 25_175_000, 28_322_000)
@@ -402,6 +403,18 @@ class Vga(PciFunction):
         if not self.text_mode:
             return []
         return vga_text.rows_of_plane(self.memory.contents, self.text_geometry(), 1)
+
+    def text_cells(self) -> tuple[list[str], list[bytes], tuple[int, int] | None, bool] | None:
+        """Whole rows of characters and attributes, the cursor's (column, row), and whether attribute bit 7 blinks.
+
+        None in graphics modes.
+        """
+        if not self.text_mode:
+            return None
+        shape = self.text_geometry()
+        rows = [vga_text.rows_of_plane(self.memory.contents, shape, plane) for plane in (0, 1)]
+        blink = bool(self._attribute[0x10] & ATTRIBUTE_BLINK)
+        return [vga_text.characters(row) for row in rows[0]], rows[1], shape.cursor, blink
 
     def display_state(self) -> dict[str, Any]:
         """What a picture of the screen depends on, by the names of the register groups; `memory` is the live one.

@@ -59,6 +59,11 @@ def rows_of_plane(memory: bytes | bytearray, shape: TextGeometry, plane: int) ->
     return result
 
 
+def characters(line: bytes) -> str:
+    """A row's characters."""
+    return "".join([CODE_PAGE_437[character] for character in line])
+
+
 def to_text(line: bytes) -> str:
     """A row's characters, with trailing blanks cut."""
-    return "".join(CODE_PAGE_437[character] for character in line).rstrip()
+    return characters(line).rstrip()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from x86emu.display import AdapterState, Picture, VbeMode, render
 
@@ -114,7 +114,18 @@ class DisplayAdapter(Protocol):
 
     def text_screen(self) -> list[str]: ...
 
+    def text_cells(self) -> tuple[list[str], list[bytes], tuple[int, int] | None, bool] | None: ...
+
     def display_state(self) -> dict[str, Any]: ...
+
+
+class TextCells(NamedTuple):
+    """A text mode: whole rows of characters and of attribute bytes, the cursor (column, row), if bit 7 blinks."""
+
+    lines: list[str]
+    attributes: list[bytes]
+    cursor: tuple[int, int] | None
+    blink: bool
 
 
 class Screen:
@@ -122,6 +133,11 @@ class Screen:
 
     def __init__(self, adapter: DisplayAdapter) -> None:
         self.adapter = adapter
+
+    def cells(self) -> TextCells | None:
+        """The cells of a text mode; None in graphics modes."""
+        cells = self.adapter.text_cells()
+        return None if cells is None else TextCells(*cells)
 
     def state(self, frame: int | None = None) -> AdapterState:
         """All that the picture depends on; `frame` in place of the count of pictures since power-on."""

@@ -72,8 +72,12 @@ class Keyboard:
     def send(self, *chords: str) -> None:
         """Strikes keys, each a name or names joined by "-".  UserInputError for an unknown name."""
         for keys in [keys_of_chord(chord) for chord in chords]:
-            self.device.send_key(*keys)
-            self._record("send", "-".join(keys))
+            self.send_keys(keys)
+
+    def send_keys(self, keys: tuple[str, ...]) -> None:
+        """Strikes keys together, by the keyboard's own names.  UserInputError for an unknown name."""
+        self.device.send_key(*keys)
+        self._record("send", "-".join(keys))
 
     def press(self, name: str) -> None:
         """Presses a key and holds it; a guest that does not listen misses it.  UserInputError for an unknown name."""
