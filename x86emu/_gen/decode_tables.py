@@ -286,7 +286,7 @@ class Compiler:
                     or (row.has("W0") and size == "q" and not row.vex)
                     or (row.vex and size == "w")
                     or (size == "q" and address_size == 1)
-                    or (size != "q" and address_size == 3 and not (size == "w" and row.has("f64")))
+                    or (size != "q" and address_size == 3 and not (size == "w" and row.has("f64") and row.has("end")))
                     or (any(o.letter == "A" for o in row.operands) and size == "q")
                 )
                 plans.append(self.plan(row, mnemonic, size, memory, letter) if possible else 0)

@@ -55,6 +55,7 @@ SUITES = {
     "singlestep": "x86emu.conform.suites.singlestep",
     "hw": "x86emu.conform.suites.hw",
     "declen": "x86emu.conform.suites.declen",
+    "decoders": "x86emu.conform.suites.decoders",
     "testfloat": "x86emu.conform.suites.testfloat",
     "kvm-unit-tests": "x86emu.conform.suites.kvm_unit_tests",
 }

@@ -287,7 +287,8 @@ cdef int decode(const uint8_t* p, uint32_t available, uint32_t mode, const uint8
     if vex:
         size = 2 if rex & 8 and code == MODE_CODE64 else 1
     elif code == MODE_CODE64:
-        if rex & 8 or (row != NULL and row.operand_size == 2 and not (operand_66 and features[FEATURE_BRANCH16])):
+        if rex & 8 or (row != NULL and row.operand_size == 2 and not (
+                operand_66 and features[FEATURE_BRANCH16] and row.attributes & ROW_END)):
             size = 2
         elif operand_66:
             size = 0

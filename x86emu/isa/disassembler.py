@@ -52,6 +52,8 @@ _BY_SIZE = {
 _EARLY = ("pre386", "pre186")
 """Features that contradict today's instruction set, which is what disassemble() takes by default."""
 _STRINGS = frozenset("MOVS CMPS STOS LODS SCAS INS OUTS".split())
+_POINTED = {"XLAT": 3, "MASKMOVQ": 7, "MASKMOVDQU": 7, "VMASKMOVDQU": 7}
+"""Rows whose operand X is at another register than rSI."""
 # Rows on general registers or memory whose mnemonic tells VEX.W.
 _BY_WIDTH = {"VMOVD": "vmovq", "VPEXTRD": "vpextrq", "VPINSRD": "vpinsrq"}
 _ADDRESS_COUNTERS = {"JCXZ": {16: "jcxz", 32: "jecxz", 64: "jrcxz"}}
@@ -288,7 +290,7 @@ def _operand_size(row: Row, i: _Instruction, branch16: bool) -> str:
         return "q" if i.rex & 8 and i.bits == 64 else "d"
     override = i.operand_override and row.prefix not in ("66", "66F3", "66F2")
     if i.bits == 64:
-        if i.rex & 8 or (row.has("f64") and not (override and branch16)):
+        if i.rex & 8 or (row.has("f64") and not (override and branch16 and row.has("end"))):
             return "q"
         return "w" if override else "q" if row.has("d64") else "d"
     return "w" if override != (i.bits == 16) else "d"
@@ -331,7 +333,9 @@ def _hexadecimal(value: int, size: str) -> str:
 
 def _string_operand(operand: Operand, i: _Instruction) -> str:
     letter = {16: "w", 32: "d", 64: "q"}[i.address_bits]
-    register = REGISTERS[letter][6 if operand.letter == "X" else 7]
+    register = REGISTERS[letter][7 if operand.letter == "Y" else 6]
+    if i.row is not None and i.row.mnemonic in _POINTED:
+        register = REGISTERS[letter][_POINTED[i.row.mnemonic]]
     pointer = _pointer(operand, i)
     if operand.letter == "Y":
         return f"{pointer}es:[{register}]" if i.bits != 64 else f"{pointer}[{register}]"
@@ -364,6 +368,8 @@ def _operand_text(operand: Operand, i: _Instruction, first_size: str) -> str:
         return _fixed(operand, i)
     if letter in "BEGRZ":
         number = {"B": i.vvvv, "E": rm, "R": rm, "G": reg, "Z": i.opcode & 7 | (i.rex & 1) << 3}[letter]
+        if i.row is not None and i.row.mnemonic in ("LAR", "LSL") and letter == "E" and i.operand_size != "w":
+            size = "d"  # r32/m16 (SDM 2A)
         return _general(number, size, i)
     if letter in "PNQ":
         return f"mm{(reg if letter == 'P' else rm) & 7}"
@@ -372,7 +378,9 @@ def _operand_text(operand: Operand, i: _Instruction, first_size: str) -> str:
         number = reg if letter == "V" else i.vvvv if letter == "H" else rm
         return f"{'ymm' if long else 'xmm'}{number}"
     if letter == "S":
-        if reg & 7 > 5:
+        row = i.row
+        loads_cs = reg & 7 == 1 and row is not None and row.operands[0] is operand and row.feature != "pre186"
+        if reg & 7 > 5 or loads_cs:  # SDM 2B, MOV
             raise _Undefined(i.at)
         return SEGMENTS[reg & 7]
     if letter in "CD":

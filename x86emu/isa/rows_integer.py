@@ -298,7 +298,7 @@ D5 | AAD | Ib | w=szp u=oac | i64
 # ----- random numbers, processor number -----
 0F C7 /6 | RDRAND | Rv | w=oszapc | wo,reg,feature=rdrand
 0F C7 /7 | RDSEED | Rv | w=oszapc | wo,reg,feature=rdseed
-F3 0F C7 /7 | RDPID | Ry | - | wo,reg,feature=rdpid
+F3 0F C7 /7 | RDPID | Ry | - | wo,reg,f64,feature=rdpid
 # ----- fences, cache lines, hints -----
 NP 0F AE /5 | LFENCE | - | - | reg,feature=sse2,handler=NOP
 NP 0F AE /6 | MFENCE | - | - | reg,feature=sse2,handler=NOP
