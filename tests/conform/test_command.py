@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -11,9 +12,11 @@ import pytest
 from tests.conform.test_moo import moo
 from x86emu.cli import main
 from x86emu.conform.exact import DOUBLE, EXTENDED, INEXACT, SINGLE, decode, rounded, square_root
-from x86emu.conform.results import read_run
-from x86emu.conform.runner import run_suite
+from x86emu.conform.generated import GeneratedSuite
+from x86emu.conform.results import UnitResult, read_run
+from x86emu.conform.runner import Journal, run_suite
 from x86emu.conform.suite import Options
+from x86emu.errors import UserInputError
 
 
 @pytest.fixture
@@ -75,6 +78,22 @@ def test_resume_runs_only_what_is_left(captures: Path, tmp_path: Path) -> None:
     resumed = run_suite(options, journal=journal, resume=True)
     assert resumed.cases == whole.cases + 999
     assert not journal.exists()
+
+
+def test_a_generated_run_can_be_extended(tmp_path: Path) -> None:
+    """Its journal serves a run of another --count; units that are not wanted are left out."""
+    suite = GeneratedSuite("unicorn", "", "unicorn")
+    short, long_ = (Options("unicorn", count=n) for n in (16000, 40000))
+    assert suite.same_units(short) == suite.same_units(long_) != suite.same_units(Options("unicorn", count=800))
+    journal = Journal(tmp_path / "j", long_, resume=False)
+    for unit in ("64.single.0", "32.single.1", "64.single.2"):
+        journal.add(UnitResult(unit, cases=8000))
+    journal.close(finished=False)
+    again = Journal(tmp_path / "j", short, resume=True)
+    assert set(again.done) == {"64.single.0", "32.single.1", "64.single.2"}
+    again.close(finished=False)
+    with pytest.raises(UserInputError, match="other options"):
+        Journal(tmp_path / "j", Options("unicorn", seed=9), resume=True)
 
 
 def test_several_processes_give_the_same(captures: Path) -> None:
@@ -143,4 +162,6 @@ def test_exact_references(f: object) -> None:
 def test_read_run_gives_what_was_written(tmp_path: Path) -> None:
     run = run_suite(Options("testfloat", count=400))
     run.write(tmp_path / "r.json")
-    assert read_run(tmp_path / "r.json") == run
+    again = read_run(tmp_path / "r.json")
+    assert replace(again, totals={}) == replace(run, units=[replace(unit, coverage={}, peer={}) for unit in run.units])
+    assert again.coverage() == run.coverage()

@@ -35,6 +35,11 @@ def add_parser(commands: Any) -> None:
     run.add_argument("--engine", default="x86emu", metavar="NAME",
                      help="x86emu (default), unicorn, native, or package.module:Class")  # fmt: skip
     run.add_argument("--jobs", "-j", type=_positive, default=1, metavar="N", help="processes (default 1)")
+    run.add_argument(
+        "--cluster",
+        metavar="ADDRESS",
+        help="run on the workers of this Dask scheduler, as tcp://host:8786 (needs the package distributed)",
+    )
     run.add_argument("--seed", type=_whole, default=1, metavar="N", help="of generated cases (default 1)")
     run.add_argument("--count", type=_positive, default=100_000, metavar="N", help="generated cases (default 100000)")
     run.add_argument("--limit", type=_positive, metavar="N", help="at most N cases of each file of vectors")
@@ -86,7 +91,7 @@ def _run(options: argparse.Namespace) -> int:
             options.suite, options.engine, options.directory, options.seed, options.count, options.limit,
             (int(options.mode),) if options.mode else (64, 32), tuple(name.upper() for name in options.row),
         ),
-        options.jobs, journal, options.resume, Progress,
+        options.jobs, journal, options.resume, Progress, options.cluster,
     )  # fmt: skip
     print(report.summary(run))
     if options.output:

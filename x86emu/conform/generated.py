@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from platform import node
 from typing import Any
 
 import numpy as np
@@ -55,7 +56,12 @@ class GeneratedSuite:
     voter: str = ""
 
     def features(self, options: Options) -> frozenset[str]:
-        return common_features(options.engine, self.oracle)
+        """Raises UserInputError where this host lacks what the run began with."""
+        here = common_features(options.engine, self.oracle)
+        if options.features and not here >= frozenset(options.features):
+            missing = ", ".join(sorted(frozenset(options.features) - here))
+            raise UserInputError(f"The run began on a host whose oracle has {missing}; the one of {node()} has not.")
+        return frozenset(options.features) or here
 
     def reason(self, row: Row) -> str | None:
         """Why a row makes no case with this oracle, or None."""
@@ -89,11 +95,15 @@ class GeneratedSuite:
             units.append(f"{mode}.{'sequences' if sequences else 'single'}.{n}")
         return units
 
+    def same_units(self, options: Options) -> Options:
+        """Options that tell what is in a unit, whatever the number of units."""
+        return replace(options, count=min(options.count, BATCH))
+
     def run(self, unit: str, options: Options) -> UnitResult:
         mode_text, kind, number = unit.split(".")
         mode = int(mode_text)
         engine, oracle = engine_named(options.engine, self.oracle), engine_named(self.oracle)
-        features = common_features(options.engine, self.oracle)
+        features = self.features(options)
         result = UnitResult(unit)
         encodings = max(1, min(BATCH, options.count) // STATES_PER_ENCODING)
         make = make_sequences if kind == "sequences" else make_batch

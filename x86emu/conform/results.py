@@ -64,6 +64,8 @@ class Run:
     """Features that the cases were limited to; decides which rows could be covered."""
     units: list[UnitResult] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    totals: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Coverage and differences of a peer of all units together, in a run that was read from a file."""
 
     @property
     def cases(self) -> int:
@@ -87,7 +89,7 @@ class Run:
 
     def peer(self) -> dict[str, int]:
         """Cases in which the oracle is alone, by `row|what differs`, most first."""
-        total: dict[str, int] = {}
+        total = dict(self.totals.get("peer", {}))
         for unit in self.units:
             for key, count in unit.peer.items():
                 total[key] = total.get(key, 0) + count
@@ -95,7 +97,7 @@ class Run:
 
     def coverage(self) -> dict[str, int]:
         """Coverage of all units together."""
-        total: dict[str, int] = {}
+        total = dict(self.totals.get("coverage", {}))
         for unit in self.units:
             for key, count in unit.coverage.items():
                 total[key] = total.get(key, 0) + count
@@ -104,7 +106,10 @@ class Run:
     def write(self, path: Path) -> None:
         """Writes the run as JSON. Raises UserInputError where the file cannot be written."""
         try:
-            path.write_text(json.dumps({"format": FORMAT, **asdict(self)}, indent=1) + "\n", encoding="utf-8")
+            data = {"format": FORMAT, **asdict(self), "totals": {"coverage": self.coverage(), "peer": self.peer()}}
+            for unit in data["units"]:
+                unit["coverage"], unit["peer"] = {}, {}
+            path.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
         except OSError as error:
             raise UserInputError(f"The results cannot be written to {path}: {error.strerror}.") from None
 

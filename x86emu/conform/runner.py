@@ -1,21 +1,26 @@
-"""Runs the units of a suite, in this process or in several, and keeps what is done so that a run can be resumed."""
+"""Runs the units of a suite, in this process, in several or on a cluster; keeps what is done, to resume a run."""
 
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import multiprocessing
 import sys
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from x86emu.conform.results import Run, UnitResult, unit_from
 from x86emu.conform.suite import Options, load_suite
 from x86emu.errors import UserInputError
+
+CLUSTER_TIMEOUT = 10
+"""Seconds that a scheduler has to answer."""
+CLUSTER_RETRIES = 3
 
 
 def _run_unit(unit: str, options: Options) -> UnitResult:
@@ -30,16 +35,58 @@ def _run_unit(unit: str, options: Options) -> UnitResult:
     return result
 
 
+_threads: list[ThreadPoolExecutor] = []
+
+
+def run_on_worker(unit: str, options: Options) -> UnitResult:
+    """A unit on a worker of a cluster: always in the same thread, because a traced child belongs to one."""
+    if not _threads:
+        _threads.append(ThreadPoolExecutor(1))
+    return _threads[0].submit(_run_unit, unit, options).result()
+
+
+def _cluster_results(units: list[str], options: Options, address: str) -> Iterator[UnitResult]:
+    """Units on the workers of a Dask scheduler, in the order in which they are done."""
+    try:
+        distributed: Any = importlib.import_module("distributed")
+    except ImportError:
+        raise UserInputError(
+            "--cluster needs the Python package distributed, here and on the workers: pip install distributed."
+        ) from None
+    try:
+        client = distributed.Client(address, timeout=CLUSTER_TIMEOUT)
+    except (OSError, ValueError, TimeoutError) as error:
+        raise UserInputError(
+            f"There is no Dask scheduler at {address} ({error}); start one with `dask scheduler` and workers with "
+            "`dask worker ADDRESS`, and give its address, as tcp://host:8786."
+        ) from None
+    with client:
+        futures = {
+            client.submit(run_on_worker, unit, options, pure=False, retries=CLUSTER_RETRIES): unit for unit in units
+        }
+        for future in distributed.as_completed(futures):
+            problem = future.exception()
+            if problem is None:
+                yield future.result()
+            else:
+                yield UnitResult(
+                    futures[future], errors=[f"unit {futures[future]}: no worker could run it: {problem!r}"]
+                )
+            future.release()
+
+
 class Journal:
     """The finished units of a run beside its results, one JSON line each.
 
     Its first line names the run by everything that decides its cases; a journal of another run is not resumed.
+    Generated cases do not depend on their number, so that such a run can be resumed with another --count.
     """
 
     def __init__(self, path: Path, options: Options, resume: bool) -> None:
         self.path = path
         self.done: dict[str, UnitResult] = {}
-        described = json.dumps({k: v for k, v in asdict(options).items() if k != "extra"}, default=str, sort_keys=True)
+        same = getattr(load_suite(options.suite), "same_units", lambda options: options)(options)
+        described = json.dumps(asdict(same), default=str, sort_keys=True)
         name = hashlib.sha256(described.encode()).hexdigest()
         try:
             if resume and path.exists():
@@ -54,12 +101,15 @@ class Journal:
                     except (ValueError, TypeError, KeyError):
                         break  # the last line of an interrupted run
                     self.done[unit.unit] = unit
-            self._file = path.open("w", encoding="utf-8")
+            new = path.with_name(path.name + ".new")
+            with new.open("w", encoding="utf-8") as file:
+                print(name, file=file)
+                for unit in self.done.values():
+                    print(json.dumps(asdict(unit)), file=file)
+            new.replace(path)
+            self._file = path.open("a", encoding="utf-8")
         except OSError as error:
             raise UserInputError(f"{path} cannot be written: {error.strerror}.") from None
-        print(name, file=self._file)
-        for unit in self.done.values():
-            self.add(unit)
 
     def add(self, unit: UnitResult) -> None:
         print(json.dumps(asdict(unit)), file=self._file, flush=True)
@@ -100,7 +150,10 @@ class Progress:
             self.stream.write("\n")
 
 
-def _results(units: list[str], options: Options, jobs: int) -> Iterator[UnitResult]:
+def _results(units: list[str], options: Options, jobs: int, cluster: str | None) -> Iterator[UnitResult]:
+    if cluster is not None:
+        yield from _cluster_results(units, options, cluster)
+        return
     if jobs <= 1 or len(units) <= 1:
         for unit in units:
             yield _run_unit(unit, options)
@@ -128,10 +181,14 @@ def run_suite(
     journal: Path | None = None,
     resume: bool = False,
     progress: Callable[[int], Progress] | None = None,
+    cluster: str | None = None,
 ) -> Run:
     """Runs a suite with all its units and gives the results in the units' order, whatever order they came in.
 
-    Raises UserInputError where the suite's input or oracle is missing.
+    cluster is the address of a Dask scheduler, whose workers run the units instead of processes of this host; they must
+    have this package and see the suite's files under the same path.
+
+    Raises UserInputError where the suite's input or oracle, or the scheduler, is missing.
     """
     suite = load_suite(options.suite)
     if suite.needs_directory and options.directory is None:
@@ -141,8 +198,10 @@ def run_suite(
     if options.directory is not None and not options.directory.is_dir():
         raise UserInputError(f"{options.directory} is no directory.")
     units = suite.units(options)
+    options = replace(options, features=tuple(sorted(suite.features(options))))
     keeper = Journal(journal, options, resume) if journal is not None else None
-    done: dict[str, UnitResult] = dict(keeper.done) if keeper else {}
+    wanted = set(units)
+    done = {name: unit for name, unit in keeper.done.items() if name in wanted} if keeper else {}
     left = [unit for unit in units if unit not in done]
     shown = progress(len(units)) if progress else None
     finished = False
@@ -150,7 +209,7 @@ def run_suite(
         for unit in done.values():
             if shown:
                 shown.add(unit)
-        for result in _results(left, options, jobs):
+        for result in _results(left, options, jobs, cluster):
             done[result.unit] = result
             if keeper:
                 keeper.add(result)
@@ -163,6 +222,6 @@ def run_suite(
         if shown:
             shown.close()
     return Run(
-        options.suite, options.engine, suite.oracle, options.seed, sorted(suite.features(options)),
+        options.suite, options.engine, suite.oracle, options.seed, list(options.features),
         [done[unit] for unit in units],
     )  # fmt: skip

@@ -25,6 +25,8 @@ class Options:
     modes: tuple[int, ...] = (64, 32)
     rows: tuple[str, ...] = ()
     """Mnemonics; empty for all."""
+    features: tuple[str, ...] = ()
+    """Features that the cases are limited to, as the process that began the run found them; workers use the same."""
     extra: dict[str, str] = field(default_factory=dict)
 
 
