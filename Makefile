@@ -50,5 +50,5 @@ lint: build
 
 clean:
 	rm -rf build .venv x86emu/_generated *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	find x86emu \( -name '*.so' -o -name '*.c' -o -name '*.html' \) -delete
+	find x86emu \( -name '*.so' -o -name '*.c' -o -name '*.html' ! -path '*/web/*' \) -delete
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
