@@ -10,7 +10,7 @@ from tests.simd.native import State
 
 @cache
 def machine() -> UserMachine:
-    return UserMachine(64, LAYOUT, "default,+sse4a,+sha,+aes,+pclmulqdq")
+    return UserMachine(64, LAYOUT, "default,+sse4a,+sha,+aes,+pclmulqdq,+gfni")
 
 
 def emulate(code: bytes, before: State) -> State:

@@ -105,6 +105,7 @@ def handler_name(row: Row, mnemonic: str, operand_size: str, memory: bool, addre
     explicit = row.attributes.get("handler")
     if explicit:
         return str(explicit)
+    mnemonic = str(row.attributes.get("like", mnemonic))
     name = "_".join([mnemonic, *(operand_name(o, operand_size, memory, address_size, row.vex) for o in row.operands)])
     return f"{name}_{row.attributes['variant']}" if row.has("variant") else name
 

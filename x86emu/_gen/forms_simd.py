@@ -287,7 +287,7 @@ cdef void {name}_V_V(Cpu* c, Insn* i) noexcept nogil:
     for name, function, register, aligned in handlers:
         out.append(f"""
 cdef void {name}(Cpu* c, Insn* i) noexcept nogil:
-    if likely({function}(c, i, {register}, {int(aligned)})):
+    if likely({function}(c, i, {register}, 16, {int(aligned)})):
         chain(c, i)
     else:
         {function}_slowly(c, i, {register}, {int(aligned)})

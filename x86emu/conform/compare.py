@@ -49,7 +49,7 @@ def differences(case: Any, expected: Any, actual: Any, undefined_flags: int) -> 
             return []
         if {wanted, got} <= {NO_VECTOR, 13, 14} and int(case["row"]) >= 0:
             row = load_rows()[int(case["row"])]
-            if row.mnemonic.startswith("MASKMOV"):
+            if "MASKMOV" in row.mnemonic and not row.has("elements"):
                 # SDM 2B: whether bytes that the mask leaves out fault is implementation-specific, so also which first
                 return []
         if 13 in (wanted, got) and int(case["row"]) >= 0:
@@ -57,6 +57,9 @@ def differences(case: Any, expected: Any, actual: Any, undefined_flags: int) -> 
             if row.attributes.get("undefined") == "alignment" and _parts(row, case)[2]:
                 return []
             if row.attributes.get("undefined") == "target" and 14 in (wanted, got):
+                return []
+        if {12, 13} & {wanted, got} and int(case["mode"]) == 64 and int(case["row"]) >= 0:
+            if load_rows()[int(case["row"])].has("elements"):  # the whole operand may have to be canonical
                 return []
         return [f"vector {_vector(got)}, expected {_vector(wanted)}"]
     for n in np.flatnonzero(expected["gpr"] != actual["gpr"]):

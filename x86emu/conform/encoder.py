@@ -245,7 +245,7 @@ class Encoder:
         data = b""
         for operand in row.operands:
             if operand.letter in "IL":
-                data += self._immediate(self._immediate_bytes(operand, size))
+                data += self._immediate(1 if operand.letter == "L" else self._immediate_bytes(operand, size))
             elif operand.letter == "J":
                 length = 1 if operand.size == "b" else 2 if size == "w" and not (self.long and row.has("f64")) else 4
                 distance = self.pick(100) + 1 if self.chance(0.7) else -20 - self.pick(100)

@@ -5,10 +5,7 @@ from libc.string cimport memcpy
 from x86emu.core.state cimport *
 from x86emu.core.simd cimport *
 from x86emu.core.softfloat cimport *
-
-cdef inline void begin(FloatContext* e, Cpu* c) noexcept nogil:
-    e.mxcsr = c.mxcsr
-    e.flags = 0
+from x86emu.core.simd_reals cimport begin
 
 # ----- the host's conversions where they give the same: see simd_float.pyx -----
 cdef inline bint plain_32(uint32_t v) noexcept nogil:

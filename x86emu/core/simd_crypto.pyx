@@ -1,10 +1,15 @@
 # cython: language_level=3
-# AES (SDM 1, 12.13; FIPS 197), PCLMULQDQ, SHA-1 and SHA-256 (SDM 2B, SHA...; FIPS 180-4), SSE4A (AMD APM 4).
+# AES (SDM 1, 12.13; FIPS 197), PCLMULQDQ, SHA-1 and SHA-256 (SDM 2B, SHA...; FIPS 180-4), GFNI,
+# SSE4A (AMD APM 4); with VEX too where there is such a form.
 # The AES state is column by column: byte 4c + r is row r of column c.
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int8_t, int16_t, int32_t, int64_t
 from libc.string cimport memcpy
 from x86emu.core.state cimport *
 from x86emu.core.simd cimport *
+from x86emu.core.avx cimport *
+
+cdef extern from * nogil:
+    int __builtin_parity(unsigned int)
 
 # ----- AES -----
 cdef uint8_t sbox[256]
@@ -101,17 +106,20 @@ cdef inline uint32_t substitute_word(uint32_t v) noexcept nogil:
     return (sbox[v & 0xFF] | <uint32_t>sbox[v >> 8 & 0xFF] << 8 | <uint32_t>sbox[v >> 16 & 0xFF] << 16
             | <uint32_t>sbox[v >> 24] << 24)
 
-cdef void AESKEYGENASSIST_V_V_I(Cpu* c, Insn* i) noexcept nogil:
+cdef inline void assist_key_generation(Cpu* c, Insn* i) noexcept nogil:
     cdef uint32_t one = substitute_word(<uint32_t>(c.vec[i.src].q[0] >> 32))
     cdef uint32_t three = substitute_word(<uint32_t>(c.vec[i.src].q[1] >> 32))
     c.vec[i.dst].q[0] = one | <uint64_t>(rotate_right(one, 8) ^ <uint8_t>i.imm) << 32
     c.vec[i.dst].q[1] = three | <uint64_t>(rotate_right(three, 8) ^ <uint8_t>i.imm) << 32
+
+cdef void AESKEYGENASSIST_V_V_I(Cpu* c, Insn* i) noexcept nogil:
+    assist_key_generation(c, i)
     chain(c, i)
 
 # ----- PCLMULQDQ -----
-cdef void carryless_multiply(Cpu* c, Insn* i) noexcept nogil:
-    cdef uint64_t a = c.vec[i.dst].q[i.imm & 1]
-    cdef uint64_t b = c.vec[i.src].q[i.imm >> 4 & 1]
+cdef void carryless_multiply(uint64_t* d, uint64_t* s, uint32_t control) noexcept nogil:
+    cdef uint64_t a = d[control & 1]
+    cdef uint64_t b = s[control >> 4 & 1]
     cdef uint64_t low = 0
     cdef uint64_t high = 0
     cdef int k
@@ -121,11 +129,72 @@ cdef void carryless_multiply(Cpu* c, Insn* i) noexcept nogil:
         if b >> k & 1:
             low ^= a << k
             high ^= a >> (64 - k)
-    c.vec[i.dst].q[0] = low
-    c.vec[i.dst].q[1] = high
+    d[0] = low
+    d[1] = high
 
 cdef void PCLMULQDQ_V_V_I(Cpu* c, Insn* i) noexcept nogil:
-    carryless_multiply(c, i)
+    carryless_multiply(<uint64_t*>xmm(c, i.dst), <uint64_t*>xmm(c, i.src), <uint32_t>i.imm)
+    chain(c, i)
+
+# ----- GFNI (SDM 2A, GF2P8...) -----
+cdef uint8_t inverses[256]
+
+cdef void make_inverses() noexcept nogil:
+    cdef uint32_t k, m
+    inverses[0] = 0
+    for k in range(1, 256):
+        for m in range(1, 256):
+            if field_multiply(k, m) == 1:
+                inverses[k] = <uint8_t>m
+
+make_inverses()
+
+cdef inline void multiply_bytes(uint8_t* d, uint8_t* s) noexcept nogil:
+    cdef int k
+    for k in range(16):
+        d[k] = field_multiply(d[k], s[k])
+
+cdef inline void affine_bytes(uint8_t* d, uint8_t* matrices, uint32_t constant, bint inverse) noexcept nogil:
+    """Bit n of a result is the parity of the byte and row 7 - n of its quadword's matrix, plus bit n of the constant."""
+    cdef int k, n
+    cdef uint32_t v, r, row
+    for k in range(16):
+        v = inverses[d[k]] if inverse else d[k]
+        r = constant
+        for n in range(8):
+            row = matrices[(k & 8) + 7 - n] & v
+            r ^= <uint32_t>__builtin_parity(row) << n
+        d[k] = <uint8_t>r
+
+cdef void GF2P8MULB_V_V(Cpu* c, Insn* i) noexcept nogil:
+    multiply_bytes(<uint8_t*>xmm(c, i.dst), <uint8_t*>xmm(c, i.src))
+    chain(c, i)
+
+cdef void GF2P8AFFINEQB_V_V_I(Cpu* c, Insn* i) noexcept nogil:
+    memcpy(xmm(c, SCRATCH), xmm(c, i.dst), 16)
+    affine_bytes(<uint8_t*>xmm(c, SCRATCH), <uint8_t*>xmm(c, i.src), <uint8_t>i.imm, 0)
+    memcpy(xmm(c, i.dst), xmm(c, SCRATCH), 16)
+    chain(c, i)
+
+cdef void GF2P8AFFINEINVQB_V_V_I(Cpu* c, Insn* i) noexcept nogil:
+    memcpy(xmm(c, SCRATCH), xmm(c, i.dst), 16)
+    affine_bytes(<uint8_t*>xmm(c, SCRATCH), <uint8_t*>xmm(c, i.src), <uint8_t>i.imm, 1)
+    memcpy(xmm(c, i.dst), xmm(c, SCRATCH), 16)
+    chain(c, i)
+
+# ----- the same with VEX, and AESIMC and AESKEYGENASSIST -----
+include "avx_crypto.pxi"
+
+cdef void VAESIMC_V_V(Cpu* c, Insn* i) noexcept nogil:
+    cdef int k
+    for k in range(4):
+        (<uint32_t*>xmm(c, SCRATCH))[k] = inverse_mix((<uint32_t*>xmm(c, i.src))[k])
+    end_128(c, i.dst)
+    chain(c, i)
+
+cdef void VAESKEYGENASSIST_V_V_I(Cpu* c, Insn* i) noexcept nogil:
+    assist_key_generation(c, i)
+    clear_upper(c, i.dst)
     chain(c, i)
 
 # ----- SHA -----
@@ -235,7 +304,7 @@ cdef void SHA1MSG2_V_V(Cpu* c, Insn* i) noexcept nogil:
 cdef void SHA1NEXTE_V_V(Cpu* c, Insn* i) noexcept nogil:
     cdef uint32_t e = rotate_left((<uint32_t*>xmm(c, i.dst))[3], 30)
     cdef uint32_t w = (<uint32_t*>xmm(c, i.src))[3] + e
-    c.vec[i.dst] = c.vec[i.src]
+    memcpy(xmm(c, i.dst), xmm(c, i.src), 16)
     (<uint32_t*>xmm(c, i.dst))[3] = w
     chain(c, i)
 

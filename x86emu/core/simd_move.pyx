@@ -7,6 +7,7 @@ from x86emu.core.state cimport *
 from x86emu.core.memory_access cimport st
 from x86emu.core.mmu cimport slow_bytes, slow_load, slow_probe, slow_store
 from x86emu.core.simd cimport *
+from x86emu.core.simd_memory cimport *
 
 cdef enum LoadKind:            # what becomes of the rest of the register
     LOAD_ZERO = 0              # cleared
@@ -20,63 +21,6 @@ cdef inline void move_register(Cpu* c, Insn* i) noexcept nogil:
 cdef inline void set_pair(Cpu* c, uint8_t n, uint64_t low, uint64_t high) noexcept nogil:
     c.vec[n].q[0] = low
     c.vec[n].q[1] = high
-
-# The fast way: a TLB hit, no call, so that the handler needs no stack frame. False: nothing happened.
-cdef inline TlbEntry* read_entry(Cpu* c, uint64_t ea, uint32_t n) noexcept nogil:
-    cdef TlbEntry* t = &c.tlb_read[(ea >> PAGE_SHIFT) & TLB_MASK]
-    return t if t.tag == (((ea + (n - 1)) & 0xFFFFFFFFFFFFF000ULL) | c.tlb_key) else NULL
-
-cdef inline TlbEntry* write_entry(Cpu* c, uint64_t ea, uint32_t n) noexcept nogil:
-    cdef TlbEntry* t = &c.tlb_write[(ea >> PAGE_SHIFT) & TLB_MASK]
-    return t if t.tag == (((ea + (n - 1)) & 0xFFFFFFFFFFFFF000ULL) | c.tlb_key) else NULL
-
-cdef inline bint load_vector(Cpu* c, Insn* i, uint8_t n, bint aligned) noexcept nogil:
-    cdef uint64_t ea = ea_of(c, i)
-    cdef TlbEntry* t = read_entry(c, ea, 16)
-    if unlikely(t == NULL or (aligned and ea & 15)):
-        return False
-    memcpy(xmm(c, n), <void*>(t.addend + ea), 16)
-    return True
-
-cdef inline bint store_vector(Cpu* c, Insn* i, uint8_t n, bint aligned) noexcept nogil:
-    cdef uint64_t ea = ea_of(c, i)
-    cdef TlbEntry* t = write_entry(c, ea, 16)
-    if unlikely(t == NULL or (aligned and ea & 15)):
-        return False
-    memcpy(<void*>(t.addend + ea), xmm(c, n), 16)
-    return True
-
-cdef inline bint load_32(Cpu* c, Insn* i, uint32_t* v) noexcept nogil:
-    cdef uint64_t ea = ea_of(c, i)
-    cdef TlbEntry* t = read_entry(c, ea, 4)
-    if unlikely(t == NULL):
-        return False
-    v[0] = (<uint32_t*>(t.addend + ea))[0]
-    return True
-
-cdef inline bint load_64(Cpu* c, Insn* i, uint64_t* v) noexcept nogil:
-    cdef uint64_t ea = ea_of(c, i)
-    cdef TlbEntry* t = read_entry(c, ea, 8)
-    if unlikely(t == NULL):
-        return False
-    v[0] = (<uint64_t*>(t.addend + ea))[0]
-    return True
-
-cdef inline bint store_32(Cpu* c, Insn* i, uint32_t v) noexcept nogil:
-    cdef uint64_t ea = ea_of(c, i)
-    cdef TlbEntry* t = write_entry(c, ea, 4)
-    if unlikely(t == NULL):
-        return False
-    (<uint32_t*>(t.addend + ea))[0] = v
-    return True
-
-cdef inline bint store_64(Cpu* c, Insn* i, uint64_t v) noexcept nogil:
-    cdef uint64_t ea = ea_of(c, i)
-    cdef TlbEntry* t = write_entry(c, ea, 8)
-    if unlikely(t == NULL):
-        return False
-    (<uint64_t*>(t.addend + ea))[0] = v
-    return True
 
 # The slow way, and the rest of the handler: TLB misses, page crossings, MMIO, faults.
 cdef void load_vector_slowly(Cpu* c, Insn* i, uint8_t n, bint aligned) noexcept nogil:

@@ -4,6 +4,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int8_t, int16_t,
 from x86emu.core.state cimport *
 from x86emu.core.flags cimport flags_eager
 from x86emu.core.simd cimport *
+from x86emu.core.avx cimport clear_upper
 
 cdef enum:
     # imm8 bits 3:2
@@ -138,6 +139,22 @@ cdef void PCMPESTRM_V_V_I_q(Cpu* c, Insn* i) noexcept nogil:
 
 cdef void PCMPISTRM_V_V_I(Cpu* c, Insn* i) noexcept nogil:
     put_mask(c, i, compare_strings(c, i, 0, 0, 0))
+    chain(c, i)
+
+# with VEX, the mask clears the upper half of YMM0
+cdef void VPCMPESTRM_V_V_I_d(Cpu* c, Insn* i) noexcept nogil:
+    put_mask(c, i, compare_strings(c, i, <int32_t>c.r[RAX], <int32_t>c.r[RDX], 1))
+    clear_upper(c, 0)
+    chain(c, i)
+
+cdef void VPCMPESTRM_V_V_I_q(Cpu* c, Insn* i) noexcept nogil:
+    put_mask(c, i, compare_strings(c, i, <int64_t>c.r[RAX], <int64_t>c.r[RDX], 1))
+    clear_upper(c, 0)
+    chain(c, i)
+
+cdef void VPCMPISTRM_V_V_I(Cpu* c, Insn* i) noexcept nogil:
+    put_mask(c, i, compare_strings(c, i, 0, 0, 0))
+    clear_upper(c, 0)
     chain(c, i)
 
 include "register_simd_string.pxi"

@@ -49,6 +49,13 @@ cdef enum FloatOperation:
 
 cdef uint32_t f32_arithmetic(FloatContext* e, int operation, uint32_t a, uint32_t b) noexcept nogil
 cdef uint64_t f64_arithmetic(FloatContext* e, int operation, uint64_t a, uint64_t b) noexcept nogil
+# a * b + addend with one rounding; the product or the addend may be negated
+cdef uint32_t f32_multiply_add(FloatContext* e, uint32_t a, uint32_t b, uint32_t addend, bint negate_product,
+                               bint negate_addend) noexcept nogil
+cdef uint64_t f64_multiply_add(FloatContext* e, uint64_t a, uint64_t b, uint64_t addend, bint negate_product,
+                               bint negate_addend) noexcept nogil
+cdef uint32_t f16_to_f32(FloatContext* e, uint16_t a) noexcept nogil
+cdef uint16_t f32_to_f16(FloatContext* e, uint32_t a, int control) noexcept nogil
 # quiet: a quiet NaN is no invalid operation (UCOMIS, and the CMP predicates EQ, NEQ, ORD, UNORD)
 cdef int f32_compare(FloatContext* e, uint32_t a, uint32_t b, bint quiet) noexcept nogil
 cdef int f64_compare(FloatContext* e, uint64_t a, uint64_t b, bint quiet) noexcept nogil

@@ -2,8 +2,8 @@
 # IEEE 754 binary32 and binary64 arithmetic in integers, exact in result and flags on every host
 # (SDM volume 1: 4.8.3.5 and table 4-7 for NaNs, 4.9 for exceptions, 11.5.2 and appendix E for SSE's order of them).
 #
-# One implementation serves both formats: `fb` is the number of fraction bits, 23 or 52, always a constant, so that
-# the compiler makes two copies of each function.  A finite number is unpacked to sign, exponent and a significand with its
+# One implementation serves all formats: `fb` is the number of fraction bits, 23 or 52 (or 10, half precision, which is only
+# converted), always a constant, so that the compiler makes copies of each function.  A finite number is unpacked to sign, exponent and a significand with its
 # leading one at bit 62; the lowest bit gathers what was shifted out.
 #
 # Departures from the manual: RCPPS and RSQRTPS, which it defines by an error bound only (1.5 * 2^-12), are here the exact
@@ -21,20 +21,20 @@ cdef enum:
 
 # ----- fields -----
 cdef inline int exponent_field(uint64_t v, int fb) noexcept nogil:
-    return <int>((v >> fb) & (0xFF if fb == 23 else 0x7FF))
+    return <int>((v >> fb) & <uint64_t>exponent_max(fb))
 
 cdef inline uint64_t fraction_field(uint64_t v, int fb) noexcept nogil:
     return v & ((<uint64_t>1 << fb) - 1)
 
 cdef inline uint64_t sign_bit(int fb) noexcept nogil:
-    return <uint64_t>1 << (31 if fb == 23 else 63)
+    return <uint64_t>1 << (31 if fb == 23 else (63 if fb == 52 else 15))
 
 cdef inline int exponent_max(int fb) noexcept nogil:
     """The exponent field of infinities and NaNs."""
-    return 0xFF if fb == 23 else 0x7FF
+    return 0xFF if fb == 23 else (0x7FF if fb == 52 else 0x1F)
 
 cdef inline int exponent_bias(int fb) noexcept nogil:
-    return 127 if fb == 23 else 1023
+    return 127 if fb == 23 else (1023 if fb == 52 else 15)
 
 cdef inline uint64_t infinity(int fb) noexcept nogil:
     return <uint64_t>exponent_max(fb) << fb
@@ -99,6 +99,13 @@ cdef inline uint64_t shift_right_jam(uint64_t v, int n) noexcept nogil:
         return 1 if v else 0
     return (v >> n) | (1 if v & ((<uint64_t>1 << n) - 1) else 0)
 
+cdef inline uint128_t shift_right_jam_128(uint128_t v, int n) noexcept nogil:
+    if n <= 0:
+        return v
+    if n >= 128:
+        return 1 if v else 0
+    return (v >> n) | (1 if v & ((<uint128_t>1 << n) - 1) else 0)
+
 cdef inline uint64_t significand_of(uint64_t v, int fb, int* exponent) noexcept nogil:
     """Of a finite number: significand with the leading one at bit 62 (0 for zero) and the unbiased exponent."""
     cdef int field = exponent_field(v, fb)
@@ -142,9 +149,9 @@ cdef uint64_t round_and_pack(FloatContext* e, bint negative, int exponent, uint6
         rounded_exponent += 1
     if unlikely(rounded_exponent < smallest):
         if not (e.mxcsr & (MXCSR_UE << MXCSR_MASK_SHIFT)):
-            e.flags |= MXCSR_UE | (MXCSR_PE if lost else 0)      # the destination will be left as it was
-            return sign
-        elif e.mxcsr & MXCSR_FTZ:
+            e.flags |= MXCSR_UE | (MXCSR_PE if lost else 0)
+            return sign                 # nobody gets it
+        if e.mxcsr & MXCSR_FTZ:
             e.flags |= MXCSR_UE | MXCSR_PE
             return sign
         s = shift_right_jam(s, smallest - exponent)
@@ -257,6 +264,75 @@ cdef inline uint64_t divide(FloatContext* e, uint64_t a, uint64_t b, int fb) noe
     if dividend % sb:
         s |= 1
     return normalize_and_pack(e, sign != 0, ea - eb - 1, s, fb)
+
+cdef inline uint64_t multiply_add(FloatContext* e, uint64_t a, uint64_t b, uint64_t addend, bint negate_product,
+                                  bint negate_addend, int fb) noexcept nogil:
+    """a * b + addend, rounded once; either may be negated, which does not touch a NaN (SDM 1, 14.5.2 and 14.5.3).
+
+    Of several NaNs the first in the order a, b, addend counts. Infinity times zero is invalid unless the addend is a
+    quiet NaN."""
+    cdef int exponent, eb, ec, n
+    cdef uint64_t sa, sb, sc
+    cdef bint negative, other
+    cdef uint128_t p, q
+    a = operand(e, a, fb)
+    b = operand(e, b, fb)
+    addend = operand(e, addend, fb)
+    if unlikely(is_nan(a, fb) or is_nan(b, fb) or is_nan(addend, fb)):
+        if is_signalling(a, fb) or is_signalling(b, fb) or is_signalling(addend, fb):
+            e.flags |= MXCSR_IE
+        return (a if is_nan(a, fb) else (b if is_nan(b, fb) else addend)) | quiet_bit(fb)
+    negative = is_negative(a, fb) != is_negative(b, fb)
+    if negate_product:
+        negative = not negative
+    other = is_negative(addend, fb) != negate_addend
+    if unlikely(is_infinite(a, fb) or is_infinite(b, fb)):
+        if is_zero(a, fb) or is_zero(b, fb) or (is_infinite(addend, fb) and other != negative):
+            return invalid(e, fb)
+        note_denormal(e, a, fb)
+        note_denormal(e, b, fb)
+        note_denormal(e, addend, fb)
+        return infinity(fb) | (sign_bit(fb) if negative else 0)
+    note_denormal(e, a, fb)
+    note_denormal(e, b, fb)
+    note_denormal(e, addend, fb)
+    if unlikely(is_infinite(addend, fb)):
+        return infinity(fb) | (sign_bit(fb) if other else 0)
+    sa = significand_of(a, fb, &exponent)
+    sb = significand_of(b, fb, &eb)
+    sc = significand_of(addend, fb, &ec)
+    if sa == 0 or sb == 0:
+        exponent = 2 * EXPONENT_OF_ZERO
+    else:
+        exponent += eb
+    p = <uint128_t>sa * sb           # both have their leading one at bit 124, or at 125
+    q = <uint128_t>sc << 62
+    if p == 0 and q == 0:
+        if negative == other:
+            return sign_bit(fb) if negative else 0
+        return sign_bit(fb) if rounding_of(e) == ROUND_DOWN else 0
+    if exponent >= ec:
+        q = shift_right_jam_128(q, exponent - ec)
+    else:
+        p = shift_right_jam_128(p, ec - exponent)
+        exponent = ec
+    if negative == other:
+        p += q
+    elif p >= q:
+        p -= q
+    else:
+        p = q - p
+        negative = other
+    if p == 0:
+        return sign_bit(fb) if rounding_of(e) == ROUND_DOWN else 0
+    # to 63 bits, and a sticky one
+    if p >> 64:
+        n = 64 - __builtin_clzll(<uint64_t>(p >> 64)) + 64
+    else:
+        n = 64 - __builtin_clzll(<uint64_t>p)
+    exponent += n - 125
+    p = shift_right_jam_128(p, n - 63) if n > 63 else p << (63 - n)
+    return round_and_pack(e, negative, exponent, <uint64_t>p, fb)
 
 cdef uint64_t integer_sqrt(uint128_t v, bint* inexact) noexcept nogil:
     """Floor of the square root of v < 2^126, digit by digit."""
@@ -451,6 +527,56 @@ cdef uint32_t f64_to_f32(FloatContext* e, uint64_t a) noexcept nogil:
     note_denormal(e, v, 52)
     s = significand_of(v, 52, &exponent)
     return <uint32_t>round_and_pack(e, sign != 0, exponent, s, 23)
+
+cdef uint32_t f32_multiply_add(FloatContext* e, uint32_t a, uint32_t b, uint32_t addend, bint negate_product,
+                               bint negate_addend) noexcept nogil:
+    return <uint32_t>multiply_add(e, a, b, addend, negate_product, negate_addend, 23)
+
+cdef uint64_t f64_multiply_add(FloatContext* e, uint64_t a, uint64_t b, uint64_t addend, bint negate_product,
+                               bint negate_addend) noexcept nogil:
+    return multiply_add(e, a, b, addend, negate_product, negate_addend, 52)
+
+cdef uint32_t f16_to_f32(FloatContext* e, uint16_t a) noexcept nogil:
+    """Exact; denormal operands are taken as they are and not told (SDM 2C, VCVTPH2PS)."""
+    cdef uint64_t sign = sign_bit(23) if is_negative(a, 10) else 0
+    cdef uint64_t s
+    cdef int exponent
+    if unlikely(is_nan(a, 10)):
+        if is_signalling(a, 10):
+            e.flags |= MXCSR_IE
+        return <uint32_t>(sign | infinity(23) | quiet_bit(23) | fraction_field(a, 10) << 13)
+    if unlikely(is_infinite(a, 10)):
+        return <uint32_t>(sign | infinity(23))
+    if is_zero(a, 10):
+        return <uint32_t>sign
+    s = significand_of(a, 10, &exponent)
+    return <uint32_t>(sign | (<uint64_t>(exponent + 126) << 23) + (s >> 39))
+
+cdef uint16_t f32_to_f16(FloatContext* e, uint32_t a, int control) noexcept nogil:
+    """control: bits 1:0 rounding, bit 2 takes MXCSR's. Flush-to-zero does not count (SDM 2C, VCVTPS2PH)."""
+    cdef uint64_t v = operand(e, a, 23)
+    cdef uint64_t sign = sign_bit(10) if is_negative(v, 23) else 0
+    cdef uint64_t s
+    cdef FloatContext own
+    cdef uint16_t r
+    cdef int exponent
+    if unlikely(is_nan(v, 23)):
+        if is_signalling(v, 23):
+            e.flags |= MXCSR_IE
+        return <uint16_t>(sign | infinity(10) | quiet_bit(10) | fraction_field(v, 23) >> 13)
+    if unlikely(is_infinite(v, 23)):
+        return <uint16_t>(sign | infinity(10))
+    if is_zero(v, 23):
+        return <uint16_t>sign
+    note_denormal(e, v, 23)
+    own.flags = 0
+    own.mxcsr = e.mxcsr & ~<uint32_t>MXCSR_FTZ
+    if not control & 4:
+        own.mxcsr = (own.mxcsr & ~<uint32_t>MXCSR_RC) | <uint32_t>(control & 3) << MXCSR_RC_SHIFT
+    s = significand_of(v, 23, &exponent)
+    r = <uint16_t>round_and_pack(&own, sign != 0, exponent, s, 10)
+    e.flags |= own.flags
+    return r
 
 cdef int64_t f32_to_int(FloatContext* e, uint32_t a, int bits, bint truncate) noexcept nogil:
     return to_integer(e, a, bits, truncate, 23)

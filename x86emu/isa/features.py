@@ -243,15 +243,12 @@ ALIASES: dict[str, str] = {alias: feature.name for feature in FEATURES.values() 
 # What the core does not do yet, and why a model may therefore not offer it.  A processor without the bit is a truthful
 # processor; one with the bit and without the instructions would be a broken one.  Everything not named here is done.
 _WHY_NOT = {
-    "vector registers wider than 128 bits are not modelled": (
-        "avx avx2 avx512f f16c fma xop fma4 vaes vpclmulqdq avx_vnni"
-    ),
-    "XOP-encoded instructions are not modelled": "tbm",
+    "vector registers wider than 256 bits are not modelled": "avx512f",
+    "instructions of AMD's own with XOP prefixes or four operands are not modelled": "tbm xop fma4",
     "safer mode extensions are not modelled": "smx",
     "3DNow! arithmetic is not modelled": "3dnow 3dnowext",
-    "supervisor state components (IA32_XSS) are not modelled": "xsaves",
     "its instructions are not modelled": (
-        "waitpkg movdiri movdir64b serialize cldemote rdpru clzero wbnoinvd gfni"
+        "waitpkg movdiri movdir64b serialize cldemote rdpru clzero wbnoinvd"
     ),
     "power management and its MSRs are not modelled": "est tm tm2 acpi dtherm pln pbe aperfmperf",
     "performance monitoring is not modelled": "pdcm dtes64",

@@ -136,9 +136,10 @@ ATTRIBUTES: dict[str, str] = {
     "variant": "=NAME: the handler's name ends with _NAME; the row goes before others of its encoding",
     "undefined": "=RULE: results that the manual leaves undefined (x86emu/conform/compare.py)",
     "approximate": "=RULE: results that the manual only bounds (x86emu/conform/compare.py)",
+    "like": "=MNEMONIC: the handlers are those of that instruction",
     "handler": "=NAME: the handler's name where the computed one does not fit",
 }
-_WITH_VALUE = frozenset({"feature", "aux", "handler", "variant", "undefined", "approximate", "vsib"})
+_WITH_VALUE = frozenset({"feature", "aux", "handler", "variant", "undefined", "approximate", "vsib", "like"})
 _EXCLUSIVE = (("mem", "reg"), ("i64", "o64"), ("W0", "W1"), ("rep", "repz"), ("ro", "wo"), ("d64", "f64"))
 _PREFIXES = ("66", "F3", "F2")
 _VEX_LENGTHS = {"128": "128", "256": "256", "LIG": "LIG", "LZ": "128"}
