@@ -70,8 +70,10 @@ def choose_fields(row: Row, choices: Choices, long: bool) -> VexFields:
     if chance(0.6):
         rex |= below(8) if long else below(2)
     vvvv = 0
-    if any(operand.letter in "BH" for operand in row.operands) or chance(0.01):
+    if any(operand.letter in "BH" for operand in row.operands):
         vvvv = below(16 if long or chance(0.05) else 8)
+    elif chance(0.01):
+        vvvv = 1 << below(4)
     wide = row.vex == "256" or (row.vex == "LIG" and chance(0.3))
     opcode_map = row.map - 3
     two_bytes = opcode_map == 1 and not rex & 11 and chance(0.6)

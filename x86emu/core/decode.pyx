@@ -213,7 +213,6 @@ cdef int decode(const uint8_t* p, uint32_t available, uint32_t mode, const uint8
             rep = 0xF3 if (b & 3) == 2 else (0xF2 if (b & 3) == 3 else 0)
             if code != MODE_CODE64:
                 rex &= 0x48
-                vvvv &= 7
             opcode = p[at + k - 1]
             at += k
             if opcode_map < 4 or opcode_map > 6:
@@ -419,6 +418,8 @@ cdef int decode(const uint8_t* p, uint32_t available, uint32_t mode, const uint8
             return UNDEFINED
         if mode & MODE_TS:
             return NOT_AVAILABLE
+    if code != MODE_CODE64:
+        vvvv &= 7                    # its top bit counts only where it must be 1
     for k in range(3):
         d.slots[k] = (register_slot(d.plan.slots[k * 2], d.plan.slots[k * 2 + 1], modrm, opcode, rex, vvvv)
                       if d.plan.slots[k * 2] else 0)

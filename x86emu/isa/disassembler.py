@@ -212,7 +212,6 @@ def _read_vex(i: _Instruction, features: Container[str] | None) -> int | None:
     i.repeat = (0, 0, 0xF3, 0xF2)[last & 3]
     if i.bits != 64:
         i.rex &= 0x48
-        i.vvvv &= 7
     i.opcode = i.take(1)
     if not 4 <= opcode_map <= 6:
         raise _Undefined(i.at)
@@ -471,6 +470,8 @@ def _disassemble(i: _Instruction, features: Container[str] | None) -> str:
     _immediates(row, i)
     if i.misprefixed or (row.vex and i.vvvv and not any(operand.letter in "BH" for operand in row.operands)):
         raise _Undefined(i.at)
+    if i.bits != 64:
+        i.vvvv &= 7  # its top bit counts only where it must be 1
     if row.has("vsib") and len({i.vector_index, i.vvvv, i.modrm >> 3 & 7 | (i.rex & 4) << 1}) < 3:
         raise _Undefined(i.at)  # destination, mask and index must differ
     if i.lock and not (row.has("lock") and i.memory):

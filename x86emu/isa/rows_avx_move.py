@@ -76,6 +76,23 @@ VEX.256.66.0F3A.W0 18 | VINSERTF128 | Vqq, Hqq, Wdq, Ib | - | avx,wo,feature=avx
 VEX.256.66.0F3A.W0 19 | VEXTRACTF128 | Wdq, Vqq, Ib | - | avx,wo,feature=avx
 VEX.256.66.0F3A.W0 38 | VINSERTI128 | Vqq, Hqq, Wdq, Ib | - | avx,wo,like=VINSERTF128,feature=avx2
 VEX.256.66.0F3A.W0 39 | VEXTRACTI128 | Wdq, Vqq, Ib | - | avx,wo,like=VEXTRACTF128,feature=avx2
+# ----- logic, shuffles and blends of floating-point operands -----
+VEX.128/256.NP.0F.WIG 54 | VANDPS | Vps, Hps, Wps | - | avx,wo,feature=avx
+VEX.128/256.NP.0F.WIG 55 | VANDNPS | Vps, Hps, Wps | - | avx,wo,feature=avx
+VEX.128/256.NP.0F.WIG 56 | VORPS | Vps, Hps, Wps | - | avx,wo,feature=avx
+VEX.128/256.NP.0F.WIG 57 | VXORPS | Vps, Hps, Wps | - | avx,wo,feature=avx
+VEX.128/256.NP.0F.WIG 14 | VUNPCKLPS | Vps, Hps, Wps | - | avx,wo,feature=avx
+VEX.128/256.NP.0F.WIG 15 | VUNPCKHPS | Vps, Hps, Wps | - | avx,wo,feature=avx
+VEX.128/256.NP.0F.WIG C6 | VSHUFPS | Vps, Hps, Wps, Ib | - | avx,wo,feature=avx
+VEX.128/256.66.0F.WIG 54 | VANDPD | Vpd, Hpd, Wpd | - | avx,wo,feature=avx
+VEX.128/256.66.0F.WIG 55 | VANDNPD | Vpd, Hpd, Wpd | - | avx,wo,feature=avx
+VEX.128/256.66.0F.WIG 56 | VORPD | Vpd, Hpd, Wpd | - | avx,wo,feature=avx
+VEX.128/256.66.0F.WIG 57 | VXORPD | Vpd, Hpd, Wpd | - | avx,wo,feature=avx
+VEX.128/256.66.0F.WIG 14 | VUNPCKLPD | Vpd, Hpd, Wpd | - | avx,wo,feature=avx
+VEX.128/256.66.0F.WIG 15 | VUNPCKHPD | Vpd, Hpd, Wpd | - | avx,wo,feature=avx
+VEX.128/256.66.0F.WIG C6 | VSHUFPD | Vpd, Hpd, Wpd, Ib | - | avx,wo,feature=avx
+VEX.128/256.66.0F3A.WIG 0C | VBLENDPS | Vps, Hps, Wps, Ib | - | avx,wo,feature=avx
+VEX.128/256.66.0F3A.WIG 0D | VBLENDPD | Vpd, Hpd, Wpd, Ib | - | avx,wo,feature=avx
 # ----- blends by a register -----
 VEX.128/256.66.0F3A.W0 4A | VBLENDVPS | Vps, Hps, Wps, Lps | - | avx,wo,feature=avx
 VEX.128/256.66.0F3A.W0 4B | VBLENDVPD | Vpd, Hpd, Wpd, Lpd | - | avx,wo,feature=avx
