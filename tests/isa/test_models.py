@@ -110,7 +110,7 @@ def test_features_are_added_with_their_needs_and_taken_with_what_needs_them() ->
     [
         ("nehalem", "did you mean nehalem_ept"),
         ("z80", "The models are athlon64_svm, default"),
-        ("default,+avx2", "cannot be added to default: vector registers wider"),
+        ("default,+avx512f", "cannot be added to default: vector registers wider"),
         ("default,+smx", "safer mode extensions are not modelled"),
         ("default,+turbo", "no processor feature called 'turbo'"),
         ("default,popcnt", "neither .feature nor -feature"),

@@ -166,9 +166,8 @@ def shifts() -> str:
             call = f"{function}(<{kind}*>{{d}}, COUNT, {128 // BITS[letter]})"
             by_register = lanes(mnemonic + letter, call.replace("COUNT", "c.vec[i.index].q[0]"))
             out += by_register.replace("_Y_Y_Y(", "_Y_Y_V(")
-            out += lanes(mnemonic + letter, call.replace("COUNT", "<uint8_t>i.imm")).replace("_V_V_V(", "_V_V_I(").replace(
-                "_Y_Y_Y(", "_Y_Y_I("
-            )
+            by_immediate = lanes(mnemonic + letter, call.replace("COUNT", "<uint8_t>i.imm"))
+            out += by_immediate.replace("_V_V_V(", "_V_V_I(").replace("_Y_Y_Y(", "_Y_Y_I(")
     for mnemonic, function in (("PSLLDQ", "shift_left_bytes"), ("PSRLDQ", "shift_right_bytes")):
         text = lanes(mnemonic, f"{function}(<uint64_t*>{{d}}, <uint8_t>i.imm)")
         out += text.replace("_V_V_V(", "_V_V_I(").replace("_Y_Y_Y(", "_Y_Y_I(")
@@ -243,7 +242,8 @@ cdef void {name}(Cpu* c, Insn* i) noexcept nogil:
     else:
         store_slowly(c, i, {register}, {size}, {aligned})
 """
-    for name, bits in (("VMOVSS_V_Md", 32), ("VMOVD_V_Md", 32), ("VMOVSD_V_Mq", 64), ("VMOVQ_V_Mq", 64), ("VMOVD_V_Mq", 64)):
+    for name in ("VMOVSS_V_Md", "VMOVD_V_Md", "VMOVSD_V_Mq", "VMOVQ_V_Mq", "VMOVD_V_Mq"):
+        bits = 32 if name.endswith("d") else 64
         out += f"""
 cdef void {name}(Cpu* c, Insn* i) noexcept nogil:
     cdef uint{bits}_t v

@@ -23,7 +23,8 @@ def arithmetic() -> str:
             guard = "    if not host_rounds(mxcsr):\n        return False\n" if rounds else ""
             look = f"u = p[{{k}}]\nv = q[{{k}}]\nw = r[{{k}}]\ndoubtful |= {doubt}\n"
             if bits == 32 and n > 1:
-                looks = f"    for k in range({n}):\n" + "".join(f"        {x}\n" for x in look.format(k="k").splitlines())
+                lines = look.format(k="k").splitlines()
+                looks = f"    for k in range({n}):\n" + "".join(f"        {line}\n" for line in lines)
             else:
                 looks = "".join(f"    {x}\n" for k in range(n) for x in look.format(k=k).splitlines())
             first, second = ("src", "src") if unary else ("src", "index")
@@ -60,7 +61,8 @@ def simple() -> str:
     out = ""
 
     def handler(name: str, call: str) -> str:
-        return f"\ncdef void {name}(Cpu* c, Insn* i) noexcept nogil:\n    if not {call}:\n        return\n    chain(c, i)\n"
+        head = f"\ncdef void {name}(Cpu* c, Insn* i) noexcept nogil:\n"
+        return f"{head}    if not {call}:\n        return\n    chain(c, i)\n"
 
     for (kind, shape), (_, bits, n) in PACKED.items():
         three, lanes = "_".join(shape * 3), n * bits // 128

@@ -230,7 +230,7 @@ cdef bint extended_state_ready(Cpu* c, Insn* i, uint64_t address) noexcept nogil
 
 cdef inline uint64_t requested(Cpu* c) noexcept nogil:
     """RFBM: the requested-feature bitmap (SDM 1, 13.3)."""
-    return c.xcr0 & (<uint32_t>c.r[RAX] | c.r[RDX] << 32)
+    return (c.xcr0 | c.xss) & (<uint32_t>c.r[RAX] | c.r[RDX] << 32)
 
 cdef inline uint32_t pkru_offset(uint64_t components, bint compacted) noexcept nogil:
     if not compacted:
@@ -281,7 +281,7 @@ cdef bint save_standard(Cpu* c, Insn* i, bint wide, bint optimized) noexcept nog
     return st(c, i, address + HEADER, (present & ~rfbm) | (rfbm & in_use))
 
 cdef bint save_compacted(Cpu* c, Insn* i, bint wide) noexcept nogil:
-    """XSAVEC (SDM 1, 13.10). MXCSR belongs to the SSE component here."""
+    """XSAVEC and XSAVES (SDM 1, 13.10 and 13.11). MXCSR belongs to the SSE component here."""
     cdef Area area
     cdef uint64_t address = ea_of(c, i)
     cdef uint64_t rfbm, which
@@ -300,8 +300,25 @@ cdef bint save_compacted(Cpu* c, Insn* i, bint wide) noexcept nogil:
     (<uint64_t*>area.b)[1] = rfbm | <uint64_t>1 << COMPACTED_BIT
     return store_bytes(c, i, address + HEADER, area.b, 16)
 
-cdef bint header_allowed(Cpu* c, Insn* i, const uint64_t* header) noexcept nogil:
-    """SDM 1, 13.8: what makes XRSTOR raise #GP(0); False after raising it."""
+cdef bint supervisor(Cpu* c, Insn* i) noexcept nogil:
+    """XSAVES and XRSTORS: #GP(0) unless CPL is 0; #UD in a VMX guest, as the control that would allow them is not offered
+    (SDM 3C 26.3). False after raising one."""
+    if c.virt.guest_mode == GUEST_VMX:
+        fault(c, i, V_UD)
+        return False
+    if not c.cr4 & CR4_OSXSAVE:
+        fault(c, i, V_UD)
+        return False
+    if c.cr0 & CR0_TS:
+        fault(c, i, V_NM)
+        return False
+    if c.cpl != 0:
+        fault_code(c, i, V_GP, 0)
+        return False
+    return True
+
+cdef bint header_allowed(Cpu* c, Insn* i, const uint64_t* header, bint of_supervisor) noexcept nogil:
+    """SDM 1, 13.8 and 13.12: what makes XRSTOR and XRSTORS raise #GP(0); False after raising it."""
     cdef uint64_t present = header[0], format = header[1], rest = 0
     cdef bint compacted = format >> COMPACTED_BIT
     cdef int k
@@ -310,22 +327,23 @@ cdef bint header_allowed(Cpu* c, Insn* i, const uint64_t* header) noexcept nogil
         format &= 0x7FFFFFFFFFFFFFFFULL
         for k in range(2, 8):
             rest |= header[k]
-        good = c.features[FEATURE_XSAVEC] and not format & ~c.xcr0 and not present & ~format and rest == 0
+        good = (c.features[FEATURE_XSAVEC] and not format & ~(c.xcr0 | (c.xss if of_supervisor else 0))
+                and not present & ~format and rest == 0)
     else:
-        good = not present & ~c.xcr0 and format == 0 and header[2] == 0
+        good = not of_supervisor and not present & ~c.xcr0 and format == 0 and header[2] == 0
     if not good:
         fault_code(c, i, V_GP, 0)
     return good
 
-cdef bint restore_extended(Cpu* c, Insn* i, bint wide) noexcept nogil:
-    """XRSTOR (SDM 1, 13.8)."""
+cdef bint restore_extended(Cpu* c, Insn* i, bint wide, bint of_supervisor) noexcept nogil:
+    """XRSTOR (SDM 1, 13.8), and XRSTORS (13.12), which takes the compacted format alone."""
     cdef Area area
     cdef uint64_t address = ea_of(c, i), rfbm, present, layout
     cdef uint32_t mxcsr, pkru, size
     cdef bint compacted, load_mxcsr
     if not extended_state_ready(c, i, address) or not load_bytes(c, i, address, area.b, EXTENDED):
         return False
-    if not header_allowed(c, i, <uint64_t*>(area.b + HEADER)):
+    if not header_allowed(c, i, <uint64_t*>(area.b + HEADER), of_supervisor):
         return False
     rfbm = requested(c)
     layout = (<uint64_t*>(area.b + HEADER))[1]
@@ -396,12 +414,32 @@ cdef void XSAVEC64_M(Cpu* c, Insn* i) noexcept nogil:
     chain(c, i)
 
 cdef void XRSTOR_M(Cpu* c, Insn* i) noexcept nogil:
-    if not restore_extended(c, i, 0):
+    if not restore_extended(c, i, 0, 0):
         return
     chain(c, i)
 
 cdef void XRSTOR64_M(Cpu* c, Insn* i) noexcept nogil:
-    if not restore_extended(c, i, 1):
+    if not restore_extended(c, i, 1, 0):
+        return
+    chain(c, i)
+
+cdef void XSAVES_M(Cpu* c, Insn* i) noexcept nogil:
+    if not supervisor(c, i) or not save_compacted(c, i, 0):
+        return
+    chain(c, i)
+
+cdef void XSAVES64_M(Cpu* c, Insn* i) noexcept nogil:
+    if not supervisor(c, i) or not save_compacted(c, i, 1):
+        return
+    chain(c, i)
+
+cdef void XRSTORS_M(Cpu* c, Insn* i) noexcept nogil:
+    if not supervisor(c, i) or not restore_extended(c, i, 0, 1):
+        return
+    chain(c, i)
+
+cdef void XRSTORS64_M(Cpu* c, Insn* i) noexcept nogil:
+    if not supervisor(c, i) or not restore_extended(c, i, 1, 1):
         return
     chain(c, i)
 

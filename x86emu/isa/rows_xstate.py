@@ -20,4 +20,8 @@ NP 0F AE /6 | XSAVEOPT | M | - | mem,wo,W0,feature=xsaveopt
 NP 0F AE /6 | XSAVEOPT64 | M | - | mem,wo,W1,feature=xsaveopt
 NP 0F C7 /4 | XSAVEC | M | - | mem,wo,W0,feature=xsavec
 NP 0F C7 /4 | XSAVEC64 | M | - | mem,wo,W1,feature=xsavec
+NP 0F C7 /5 | XSAVES | M | - | mem,wo,W0,cpl0,feature=xsaves
+NP 0F C7 /5 | XSAVES64 | M | - | mem,wo,W1,cpl0,feature=xsaves
+NP 0F C7 /3 | XRSTORS | M | - | mem,ro,W0,cpl0,feature=xsaves
+NP 0F C7 /3 | XRSTORS64 | M | - | mem,ro,W1,cpl0,feature=xsaves
 """
