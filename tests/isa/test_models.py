@@ -55,7 +55,7 @@ def test_no_vendor_specific_feature_on_the_other_vendor() -> None:
     ("name", "signature"),
     [("i80386", 0x308), ("pentium", 0x52C),
      ("pentium4_vtx", 0xF4A), ("athlon64_svm", 0x50FF2), ("phenom_rvi", 0x100F23),
-     ("nehalem_ept", 0x106A5), ("sapphire_rapids", 0x806F8), ("epyc_genoa", 0xA10F11)],
+     ("nehalem_ept", 0x106A5), ("haswell", 0x306C3), ("sapphire_rapids", 0x806F8), ("epyc_genoa", 0xA10F11)],
 )  # fmt: skip
 def test_signatures(name: str, signature: int) -> None:
     assert load_model(name).signature == signature
@@ -78,8 +78,10 @@ def test_topology_of_four_processors() -> None:
 
 
 def test_xsave_sizes() -> None:
-    assert leaf("default", 0x0D, 0)[:3] == (3, 576, 576)
-    assert leaf("default,+pku", 0x0D, 0)[:3] == (0x203, 576, 2696)
+    assert leaf("default,-avx", 0x0D, 0)[:3] == (3, 576, 576)
+    assert leaf("default", 0x0D, 0)[:3] == (7, 576, 832)
+    assert leaf("default", 0x0D, 2)[:2] == (256, 576)
+    assert leaf("default,+pku", 0x0D, 0)[:3] == (0x207, 576, 2696)
     assert leaf("default,+pku", 0x0D, 9)[:2] == (8, 2688)
 
 

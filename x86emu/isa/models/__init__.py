@@ -104,6 +104,7 @@ PENTIUM = f"{I486} cpuid pentium fpu vme de pse tsc msr mce cx8"
 P6 = f"{PENTIUM} p6 pae apic sep mtrr pge mca cmov pat pse36 mmx fxsr sse"
 X86_64 = f"{P6} sse2 clflush lm syscall nx"
 X86_64_V2 = f"{X86_64} sse3 ssse3 sse4_1 sse4_2 cx16 popcnt lahf_lm"
+X86_64_V3 = f"{X86_64_V2} xsave avx avx2 bmi1 bmi2 f16c fma abm movbe"
 
 
 def names() -> list[str]:

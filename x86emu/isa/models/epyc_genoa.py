@@ -1,4 +1,4 @@
-"""AMD EPYC 9654 (Genoa, family 19h, 2022), as far as the core goes: no AVX and AVX-512.
+"""AMD EPYC 9654 (Genoa, family 19h, 2022), as far as the core goes: no AVX-512.
 
 Source: Processor Programming Reference for family 19h model 11h, revision B1 (55901), section on CPUID.
 """

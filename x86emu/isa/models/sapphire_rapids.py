@@ -1,4 +1,4 @@
-"""Intel Xeon Platinum 8480+ (Sapphire Rapids, 2023), as far as the core goes: no AVX, AVX-512 and AMX.
+"""Intel Xeon Platinum 8480+ (Sapphire Rapids, 2023), as far as the core goes: no AVX-512 and AMX.
 
 Sources: SDM volume 2A, CPUID; Intel Architecture Instruction Set Extensions Programming Reference.
 """
