@@ -301,11 +301,8 @@ cdef bint save_compacted(Cpu* c, Insn* i, bint wide) noexcept nogil:
     return store_bytes(c, i, address + HEADER, area.b, 16)
 
 cdef bint supervisor(Cpu* c, Insn* i) noexcept nogil:
-    """XSAVES and XRSTORS: #GP(0) unless CPL is 0; #UD in a VMX guest, as the control that would allow them is not offered
-    (SDM 3C 26.3). False after raising one."""
-    if c.virt.guest_mode == GUEST_VMX:
-        fault(c, i, V_UD)
-        return False
+    """XSAVES and XRSTORS: #UD, #NM, then #GP(0) unless CPL is 0; False after raising one. What VMX controls of a guest's
+    is judged before (vmx_intercepts.pyx)."""
     if not c.cr4 & CR4_OSXSAVE:
         fault(c, i, V_UD)
         return False
