@@ -52,7 +52,7 @@ _BY_SIZE = {
 _EARLY = ("pre386", "pre186")
 """Features that contradict today's instruction set, which is what disassemble() takes by default."""
 _STRINGS = frozenset("MOVS CMPS STOS LODS SCAS INS OUTS".split())
-_POINTED = {"XLAT": 3, "MASKMOVQ": 7, "MASKMOVDQU": 7, "VMASKMOVDQU": 7, "VMASKMOVDQU": 7}
+_POINTED = {"XLAT": 3, "MASKMOVQ": 7, "MASKMOVDQU": 7, "VMASKMOVDQU": 7}
 """Rows whose operand X is at another register than rSI."""
 # Rows on general registers or memory whose mnemonic tells VEX.W.
 _BY_WIDTH = {"VMOVD": "vmovq", "VPEXTRD": "vpextrq", "VPINSRD": "vpinsrq"}
