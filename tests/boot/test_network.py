@@ -20,6 +20,8 @@ from tests.boot.kit import PATIENCE, boot, guest
 
 KERNELS = {
     "virtio": ("linux64.vmlinuz", "linux64-net.cpio.gz", "virtio_pci,virtio_net", "virtio_net"),
+    "e1000": ("linux32.vmlinuz", "linux32-net.cpio.gz", "e1000", "e1000"),
+    "ne2000": ("linux32.vmlinuz", "linux32-net.cpio.gz", "ne2k-pci", "ne2k-pci"),
 }
 
 

@@ -12,7 +12,7 @@ from x86emu.errors import UserInputError
 from x86emu.network.user import GUEST, Forward, UserConfig
 
 KINDS = ("user", "tap", "none")
-MODELS = ("virtio",)
+MODELS = ("virtio", "e1000", "ne2000")
 FIRST_MAC = bytes.fromhex("525400123456")
 GUEST_ADDRESS = str(ipaddress.IPv4Address(GUEST))
 PARTS = {

@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from x86emu.bus.pci import PciFunction
+from x86emu.devices.e1000 import E1000
+from x86emu.devices.ne2000 import Ne2000Pci
 from x86emu.devices.virtio_net import VirtioNet
 from x86emu.errors import UserInputError
 from x86emu.firmware.bios import load_option_rom
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
 
 # Debian's package ipxe-qemu.
 BOOT_ROMS = Path("/usr/lib/ipxe/qemu")
-ROM_NAMES = dict(zip(MODELS, ("pxe-virtio.rom",), strict=True))
+ROM_NAMES = dict(zip(MODELS, ("pxe-virtio.rom", "pxe-e1000.rom", "pxe-ne2k_pci.rom"), strict=True))
 
 
 def boot_rom(model: str) -> bytes:
@@ -48,10 +51,19 @@ def _plug_in(machine: Machine, slots: PciSlots, option: NetworkOption, backend: 
     number = len(machine.networks)
     name = f"{option.model} network {number}"
     rom = boot_rom(option.model) if "n" in machine.config.boot else b""
-    model = VirtioNet(backend, mac, name=name)
-    function = slots.add_virtio(model)
-    model.kick = lambda: function.notify(0)
-    model.config_changed = function.config_changed
+    function: PciFunction
+    if option.model == "virtio":
+        model = VirtioNet(backend, mac, name=name)
+        virtio = slots.add_virtio(model)
+        model.kick = lambda: virtio.notify(0)
+        model.config_changed = virtio.config_changed
+        function = virtio
+    elif option.model == "e1000":
+        function = E1000(backend, mac, machine.dma, machine.clock, name=name)
+        slots.add(function)
+    else:
+        function = Ne2000Pci(backend, mac, machine.clock, name=name)
+        slots.add(function)
     if rom:
         function.attach_rom(rom)
 

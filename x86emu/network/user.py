@@ -288,7 +288,8 @@ class UserNetwork(NetworkBackend):
         """Asks for the hardware address; the packet is kept until it is known."""
         if packet.destination[:3] != NETWORK:
             return
-        self._waiting = [*self._waiting[1 - WAITING_PACKETS :], packet]
+        if all(packet.payload != other.payload for other in self._waiting):  # not what is only sent again
+            self._waiting = [*self._waiting[1 - WAITING_PACKETS :], packet]
         question = Arp(ARP_REQUEST, MAC, ROUTER, bytes(6), packet.destination)
         self._send_frame(BROADCAST, ETHERTYPE_ARP, question.pack())
 
