@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from x86emu.errors import UserInputError
 
 if TYPE_CHECKING:
+    from x86emu.display_backends import TextDisplay
     from x86emu.machine import Machine, RunResult
     from x86emu.serial_backends import SerialBackend
 
@@ -46,7 +47,7 @@ exit codes:
   9  every processor halted with interrupts off
   2*v+1  the guest wrote v to the port of --debug-exit
 
-At a terminal, Ctrl-A x quits and Ctrl-A h lists the other keys.
+At a terminal, Ctrl-A x quits, Ctrl-A c leads to the monitor and back, Ctrl-A h lists the other keys.
 """
 
 
@@ -125,6 +126,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
                       help="a virtio terminal, or a port named N; as --serial, again for more")  # fmt: skip
     host.add_argument("--display", metavar="KIND", default="none", type=_display,
                       help="none; text: in this terminal; web[:PORT]: a page for a browser on this host")  # fmt: skip
+    host.add_argument("--monitor", metavar="WHERE", help="a monitor at stdio, tcp:HOST:PORT or unix:PATH")
     host.add_argument("--screenshot", metavar="FILE.png", help="write the screen as a PNG file when the run ends")
     host.add_argument("--send-keys", metavar="STEPS", action="append", default=[],
                       help="keys to strike, as 'wait:Boot: text:linux ret delay:2s ctrl-alt-delete'")  # fmt: skip
@@ -194,6 +196,33 @@ def _port_name(text: str) -> tuple[str, str | None]:
     return where, name or None
 
 
+def _first_serial(options: argparse.Namespace) -> str:
+    """Where COM1 leads: to this terminal, unless the monitor has it."""
+    if options.serial:
+        return str(options.serial[0])
+    return "none" if options.monitor == "stdio" else "stdio"
+
+
+def _open_monitor(machine: Machine, options: argparse.Namespace, terminal: SerialBackend | TextDisplay) -> None:
+    """The monitor where --monitor says, and behind Ctrl-A c of the terminal."""
+    from x86emu.display_backends import TextDisplay
+    from x86emu.monitor import MonitorSession
+    from x86emu.monitor.session import open_monitor
+    from x86emu.serial_backends import StdioBackend
+
+    if options.monitor == "stdio" and isinstance(terminal, TextDisplay):
+        raise UserInputError("--monitor stdio: the terminal has the screen; Ctrl-A c comes to the monitor there")
+    if options.monitor is not None:
+        machine.services.append(open_monitor(machine, options.monitor))
+    if isinstance(terminal, StdioBackend):
+        terminal.monitor = MonitorSession(machine, terminal.write, editing=True)
+    elif isinstance(terminal, TextDisplay):
+        line = terminal.add_line("monitor", lambda data: None)
+        session = MonitorSession(machine, line.write, editing=True)
+        line.receive = session.receive
+        session.start()
+
+
 def _attach_back_ends(machine: Machine, options: argparse.Namespace) -> None:
     """Connects all consoles but COM1 with what the options name."""
     from x86emu.machine.host_services import BackEndService
@@ -201,8 +230,10 @@ def _attach_back_ends(machine: Machine, options: argparse.Namespace) -> None:
 
     serial = [text for text in options.serial[1:]]
     terminals = [_port_name(text)[0] for text in options.virtio_console]
-    if [*(options.serial[:1] or ["stdio"]), *serial, *terminals].count("stdio") > 1:
-        raise UserInputError("--serial, --virtio-console: only one of them can be stdio; pty or tcp:HOST:PORT would do")
+    if [_first_serial(options), *serial, *terminals, options.monitor].count("stdio") > 1:
+        raise UserInputError(
+            "--serial, --virtio-console, --monitor: only one of them can be stdio; pty or tcp:HOST:PORT would do"
+        )
     for texts, option, consoles in (
         (serial, "--serial", machine.serial_ports[1:]),
         (terminals, "--virtio-console", machine.virtio_consoles),
@@ -321,12 +352,12 @@ def run(options: argparse.Namespace) -> int:
         if shared:
             terminal = TextDisplay(machine)
             machine.services.append(terminal)
-        first_serial = options.serial[0] if options.serial else "stdio"
-        if shared and first_serial == "stdio":
+        if shared and _first_serial(options) == "stdio":
             backend = SharedSerial(terminal)
         else:
-            backend = open_backend(first_serial)
+            backend = open_backend(_first_serial(options))
         _attach_back_ends(machine, options)
+        _open_monitor(machine, options, terminal if shared else backend)
         machine.serial.attach(backend)
         try:
             result = machine.run(

@@ -14,13 +14,24 @@ import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from x86emu.errors import UserInputError
 
 ESCAPE = 0x01  # Ctrl-A
 READ_BYTES = 4096
-HELP = b"\r\nCtrl-A x  quit\r\nCtrl-A b  send a break\r\nCtrl-A a  send Ctrl-A\r\nCtrl-A h  this help\r\n"
+HELP = (
+    b"\r\nCtrl-A x  quit\r\nCtrl-A c  monitor, and back\r\nCtrl-A b  send a break\r\nCtrl-A a  send Ctrl-A\r\n"
+    b"Ctrl-A h  this help\r\n"
+)
+
+
+class Prompt(Protocol):
+    """What Ctrl-A c leads to."""
+
+    def receive(self, data: bytes, /) -> object: ...
+
+    def prompt(self) -> object: ...
 
 
 class SerialBackend:
@@ -58,7 +69,10 @@ def _write_all(descriptor: int, data: bytes) -> bool:
 
 
 class StdioBackend(SerialBackend):
-    """Standard input and output; a terminal is put into raw mode, where Ctrl-A x quits (Ctrl-A h lists the others)."""
+    """Standard input and output; a terminal is put into raw mode, where Ctrl-A x quits (Ctrl-A h lists the others).
+
+    `monitor` gets what is typed after Ctrl-A c, until the next one.
+    """
 
     description = "stdio"
 
@@ -67,6 +81,8 @@ class StdioBackend(SerialBackend):
         self.input_fd = 0 if input_fd is None else input_fd
         self.output_fd = 1 if output_fd is None else output_fd
         self.at_end = False
+        self.monitor: Prompt | None = None
+        self._in_monitor = False
         self._escaped = False
         self._saved: list[Any] | None = None
         try:
@@ -104,26 +120,39 @@ class StdioBackend(SerialBackend):
         return self._unescape(data) if self.interactive else data
 
     def _unescape(self, data: bytes) -> bytes:
-        kept = bytearray()
+        kept, line = bytearray(), bytearray()  # for the guest, for the monitor
         for byte in data:
+            target = line if self._in_monitor else kept
             if not self._escaped:
                 if byte == ESCAPE:
                     self._escaped = True
                 else:
-                    kept.append(byte)
+                    target.append(byte)
                 continue
             self._escaped = False
             if byte in b"xX":
                 self.quit_requested = True
             elif byte in b"bB":
                 self.break_requested = True
+            elif byte in b"cC" and self.monitor is not None:
+                self._hand_over(line)
+                self._in_monitor = not self._in_monitor
+                self.write(b"\r\n")
+                if self._in_monitor:
+                    self.monitor.prompt()
             elif byte in b"hH?":
                 self.write(HELP)
             else:
-                kept.append(ESCAPE)
+                target.append(ESCAPE)
                 if byte not in (ESCAPE, ord("a")):
-                    kept.append(byte)
+                    target.append(byte)
+        self._hand_over(line)
         return bytes(kept)
+
+    def _hand_over(self, line: bytearray) -> None:
+        if line and self.monitor is not None:
+            self.monitor.receive(bytes(line))
+            line.clear()
 
     def close(self) -> None:
         if self._saved is not None:
