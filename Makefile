@@ -30,8 +30,8 @@ test: test-setup
 	$(PYTEST) -n $(JOBS)
 
 test-setup:
-	@scripts/setup.sh system venv-test build
-	@tests/guests/build.sh "$(GUESTS)" linux64 linux32 network multiboot firmware
+	@scripts/setup.sh system browser venv-test build
+	@tests/guests/build.sh "$(GUESTS)" linux64 linux32 network rescue multiboot firmware
 
 test-slow: test-setup
 	$(PYTEST) -n $(JOBS) -m slow --whole

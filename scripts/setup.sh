@@ -3,6 +3,7 @@
 #
 #   usage: setup.sh STEP...
 #     system     compiler, Python headers, firmware: installed with apt where this user may, else one line says what to do
+#     browser    Debian's Chromium with its driver, which one test looks at a machine's screen with
 #     venv       .venv with what the package needs to be built and run
 #     venv-test  the same and what the tests need
 #     build      the extensions, in place
@@ -39,9 +40,14 @@ missing_packages() {
     [[ -e /usr/share/keyrings/debian-archive-keyring.gpg ]] || echo debian-archive-keyring
 }
 
-system() {
-    local packages run=()
-    packages=$(missing_packages | tr '\n' ' ')
+missing_browser() {
+    have chromium || echo chromium
+    have chromedriver || echo chromium-driver
+}
+
+# packages LIST  - installs them, if there are any.
+packages() {
+    local packages=$1 run=()
     if [[ -n ${packages// /} ]]; then
         if have apt-get && [[ $(id -u) == 0 ]]; then
             run=(env)
@@ -49,6 +55,9 @@ system() {
             run=(sudo)
         elif [[ ${packages% } == seabios ]]; then
             return # it will be unpacked instead
+        elif [[ $packages == *chromium* && ${CI:-} != true ]]; then
+            say "the test of --display web in a browser is left out; it needs: sudo apt-get install $packages"
+            return
         else
             die "this needs packages that are not installed; run: sudo apt-get install $packages"
         fi
@@ -57,9 +66,17 @@ system() {
         # shellcheck disable=SC2086
         "${run[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install $packages >&2
     fi
+}
+
+system() {
+    packages "$(missing_packages | tr '\n' ' ')"
     "$PYTHON" -c 'import sys; raise SystemExit(sys.version_info < (3, 11))' ||
         die "$PYTHON is $("$PYTHON" --version 2>&1); Python 3.11 or later is needed: PYTHON=... names another one"
     python_headers || die "$PYTHON has no C headers (Python.h); name one that has: PYTHON=/usr/bin/python3"
+}
+
+browser() {
+    packages "$(missing_browser | tr '\n' ' ')"
 }
 
 # venv EXTRA  - .venv with what pyproject.toml asks for; done again only when that has changed.
@@ -108,12 +125,12 @@ firmware() {
     printf -- '--bios %s --vga-rom %s\n' "$CACHE/guests/bios/bios-256k.bin" "$CACHE/guests/bios/vgabios-stdvga.bin"
 }
 
-[[ $# -gt 0 ]] || die "usage: $0 STEP... (system, venv, venv-test, build, firmware)"
+[[ $# -gt 0 ]] || die "usage: $0 STEP... (system, browser, venv, venv-test, build, firmware)"
 for step in "$@"; do
     case $step in
-    system | build | firmware) "$step" ;;
+    system | browser | build | firmware) "$step" ;;
     venv) venv run ;;
     venv-test) venv test ;;
-    *) die "there is no step $step; there are system, venv, venv-test, build and firmware" ;;
+    *) die "there is no step $step; there are system, browser, venv, venv-test, build and firmware" ;;
     esac
 done

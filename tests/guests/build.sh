@@ -2,7 +2,8 @@
 # Builds the guests of the whole-machine tests from Debian's packages.  Nothing is installed and root is not needed:
 # packages are fetched with a private apt state and unpacked.
 #
-#   usage: build.sh OUTDIR [GUEST...]       GUEST: boot linux64 linux32 network multiboot firmware (default: all of these), debian
+#   usage: build.sh OUTDIR [GUEST...]       GUEST: boot linux64 linux32 network rescue multiboot firmware (default: all of these),
+#                                           debian installer
 #
 # boot: the first two lines of linux64, all that an interactive boot by --kernel needs.
 # linux64 (Debian's unmodified cloud kernel for amd64, LZ4)
@@ -17,10 +18,14 @@
 #   linux32.cpio.gz  linux32-disk.cpio.gz  linux32-fat.img  linux32.iso (ISOLINUX: 686)  linux32-pae.iso (686-pae)
 # network: initramfs with drivers of network cards and src/network, for the kernels above
 #   linux64-net.cpio.gz  virtio           linux32-net.cpio.gz  (686) virtio, e1000, ne2k-pci
+# rescue (Debian's GRUB rescue media)
+#   grub-rescue-cdrom.iso  grub-rescue-floppy.img
 # multiboot
 #   multiboot.elf          a small multiboot 1 kernel, src/multiboot.asm
 # firmware
 #   bios/                  SeaBIOS and SeaVGABIOS
+# installer (only when named: 130 MB to fetch)
+#   installer.vmlinuz  installer.cpio.gz    Debian's network installer in text mode
 # debian (only when named: some minutes, 1 GiB, and root, since debootstrap uses chroot)
 #   debian.img             raw disk: MBR, GRUB 2, one ext4 partition with a journal; Debian with systemd, its cloud kernel
 #                          and initramfs, gcc; DHCP; root has no password; /root/payload is 64 MiB (see payload_64m)
@@ -29,7 +34,8 @@
 set -euo pipefail
 . "$(dirname "$0")/lib/common.sh"
 . "$(dirname "$0")/lib/media.sh"
-[[ $# -ge 1 && $1 != -* ]] || die "usage: $0 OUTDIR [boot] [linux64] [linux32] [network] [multiboot] [firmware] [debian]"
+[[ $# -ge 1 && $1 != -* ]] || die "usage: $0 OUTDIR [boot] [linux64] [linux32] [network] [rescue] [multiboot] [firmware] [debian]" \
+    "[installer]"
 need cpio python3 gzip xz:xz-utils lz4 dpkg-deb:dpkg apt-get:apt
 STATE=$(cat "$GK_DIR"/build.sh "$GK_DIR"/lib/* "$GK_DIR"/src/* "$GK_DIR"/tools/*.py | sha256sum | cut -c1-16)
 
@@ -155,6 +161,17 @@ build_network() {
         make_cpio "$GK_TMP/$name" "$OUT/$name.cpio.gz"
     done
 }
+build_rescue() {
+    deb_unpack amd64 "$GK_TMP/rescue" grub-rescue-pc
+    cp "$GK_TMP"/rescue/usr/lib/grub-rescue/grub-rescue-{cdrom.iso,floppy.img} "$OUT/"
+}
+build_installer() {
+    local d=$GK_TMP/installer
+    deb_unpack amd64 "$d" debian-installer-12-netboot-amd64
+    d=$(dirname "$(find "$d" -path '*/text/debian-installer/amd64/initrd.gz' | head -n 1)")
+    cp "$d/linux" "$OUT/installer.vmlinuz"
+    cp "$d/initrd.gz" "$OUT/installer.cpio.gz"
+}
 build_multiboot() {
     use_tool nasm nasm
     nasm -f bin -o "$OUT/multiboot.elf" "$GK_DIR/src/multiboot.asm"
@@ -220,11 +237,12 @@ guest() {
 
 output=$1; shift
 start_output "$output" guests
-for name in "${@:-linux64 linux32 network multiboot firmware}"; do
+for name in "${@:-linux64 linux32 network rescue multiboot firmware}"; do
     for one in $name; do
         case $one in
-        boot | linux64 | linux32 | network | multiboot | firmware | debian) guest "$one" ;;
-        *) die "no guest is named $one; there are boot, linux64, linux32, network, multiboot, firmware and debian" ;;
+        boot | linux64 | linux32 | network | rescue | multiboot | firmware | debian | installer) guest "$one" ;;
+        *) die "no guest is named $one; there are boot, linux64, linux32, network, rescue, multiboot, firmware, debian" \
+            "and installer" ;;
         esac
     done
 done
