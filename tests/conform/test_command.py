@@ -139,7 +139,7 @@ def test_list(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_testfloat_finds_nothing(tmp_path: Path) -> None:
     run = run_suite(Options("testfloat", count=2400))
-    assert run.cases == 2400
+    assert 2000 < run.cases <= 2400
     assert not run.errors
     assert run.failed_rows() == {}
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import gzip
 import json
 import time
+import zlib
 from functools import cache
 from pathlib import Path
 
@@ -61,6 +62,16 @@ class _Lengths:
         mode = 64 if "64" in path.name else 32
         features = decoded_features(path.parent)
         start = time.process_time()
+        try:
+            self._file(path, unit, mode, features, options, result)
+        except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
+            result.errors.append(f"{path}: case {result.cases} cannot be read: {error}")
+        result.seconds = time.process_time() - start
+        return result
+
+    def _file(
+        self, path: Path, unit: str, mode: int, features: frozenset[str], options: Options, result: UnitResult
+    ) -> None:
         with gzip.open(path, "rt", encoding="ascii") as file:
             for number, line in enumerate(file):
                 if options.limit is not None and number >= options.limit:
@@ -73,8 +84,6 @@ class _Lengths:
                     continue
                 result.cases += 1
                 self._line(code, verdict, length, mode, features, f"{unit}:{number + 1}", result)
-        result.seconds = time.process_time() - start
-        return result
 
     def _line(
         self,

@@ -21,7 +21,7 @@ from x86emu.conform.engine import X87, Engine, State, open_engine, put_outcome
 from x86emu.conform.records import Layout, empty, set_code
 from x86emu.conform.results import Failure, UnitResult
 from x86emu.conform.suite import Options
-from x86emu.errors import UserInputError, X86EmuError
+from x86emu.errors import UserInputError
 from x86emu.isa.models import resolve_model
 from x86emu.isa.table import Row, load_rows
 
@@ -148,7 +148,12 @@ class _Hardware:
             raise UserInputError(f"There are no captures (*.jsonl.gz) in {directory}.")
         units = []
         for name in names:
-            count = len(read_capture(directory / name)[1])
+            try:
+                count = len(read_capture(directory / name)[1])
+            except UserInputError:
+                count = 1  # its unit will tell
+            if options.limit is not None:
+                count = min(count, options.limit)
             units += [f"{name}:{start}" for start in range(0, count, PART)]
         return units
 
@@ -167,14 +172,19 @@ class _Hardware:
         name, _, start = unit.rpartition(":")
         result = UnitResult(unit)
         path = (options.directory or Path()) / name
-        engine, header, lines, layout = self._opened(path, options.engine)
+        try:
+            engine, header, lines, layout = self._opened(path, options.engine)
+        except UserInputError as error:
+            result.errors.append(str(error))
+            return result
         finder = RowFinder(engine.features())
         began = time.process_time()
-        for number, line in enumerate(lines[int(start) : int(start) + PART], int(start)):
+        end = int(start) + PART if options.limit is None else min(int(start) + PART, options.limit)
+        for number, line in enumerate(lines[int(start) : end], int(start)):
             try:
                 case = json.loads(line)
                 found, row = self._case(case, header, layout, engine, finder)
-            except (ValueError, KeyError, X86EmuError) as error:
+            except Exception as error:  # a malformed case, or an engine that raises: the rest goes on
                 result.errors.append(f"{path}: case {number}: {error!r}")
                 continue
             result.cases += 1
