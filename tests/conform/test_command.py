@@ -13,10 +13,12 @@ from tests.conform.test_moo import moo
 from x86emu.cli import main
 from x86emu.conform.exact import DOUBLE, EXTENDED, INEXACT, SINGLE, decode, rounded, square_root
 from x86emu.conform.generated import GeneratedSuite
-from x86emu.conform.results import UnitResult, read_run
+from x86emu.conform.report import html, markdown, peer_kinds, summary
+from x86emu.conform.results import Failure, Run, UnitResult, read_run, row_text
 from x86emu.conform.runner import Journal, run_suite
 from x86emu.conform.suite import Options
 from x86emu.errors import UserInputError
+from x86emu.isa.table import load_rows
 
 
 @pytest.fixture
@@ -165,3 +167,41 @@ def test_read_run_gives_what_was_written(tmp_path: Path) -> None:
     again = read_run(tmp_path / "r.json")
     assert replace(again, totals={}) == replace(run, units=[replace(unit, coverage={}, peer={}) for unit in run.units])
     assert again.coverage() == run.coverage()
+
+
+def test_results_outlive_changes_of_the_table(tmp_path: Path) -> None:
+    """Rows are named in the file, so that their numbers may change."""
+    numbers = [n for n, row in enumerate(load_rows()) if row.mnemonic in ("XLAT", "LEA")]
+    assert len({row_text(n) for n in range(len(load_rows()))}) == len(load_rows())
+    run = Run("native", "x86emu", "native", 1, units=[UnitResult("u", 24)])
+    run.units[0].coverage = {f"{n}|64|r32||": 8 for n in numbers} | {
+        f"vector|{numbers[0]}|13": 3,
+        "-1|64|sequence||": 8,
+    }
+    place = tmp_path / "r.json"
+    run.write(place)
+    assert read_run(place).coverage() == run.units[0].coverage
+    data = json.loads(place.read_text())
+    other = str(numbers[0] + 1000)
+    data["rows"][other] = data["rows"].pop(str(numbers[0]))
+    renamed = (
+        json.dumps(data)
+        .replace(f'"{numbers[0]}|64|', f'"{other}|64|')
+        .replace(f"vector|{numbers[0]}|", f"vector|{other}|")
+    )
+    place.write_text(renamed)
+    assert read_run(place).coverage() == run.units[0].coverage
+
+
+def test_the_report_tells_what_sets_a_peer_apart(tmp_path: Path) -> None:
+    unit = UnitResult(
+        "64.single.0", 100, peer={"90 NOP (rows:1)|flags": 7, "91 XCHG (rows:2)|flags": 2, "sequence|RIP": 1}
+    )
+    unit.peer_examples = [Failure("64.single.0.1", "90", "nop", 64, "90 NOP (rows:1)", ["flags 1, expected 2"])]
+    unit.coverage = {"outside the table|64|pfacc||": 4}
+    run = Run("unicorn", "x86emu", "unicorn", 1, units=[unit])
+    assert peer_kinds(run) == {"flags": (9, ["90 NOP (rows:1)", "91 XCHG (rows:2)"]), "RIP": (1, ["sequence"])}
+    assert "| flags | 9 | 2 | `90 NOP`, `91 XCHG` |" in markdown([run])
+    page = html([run])
+    assert "Cases in which the oracle is alone: 10" in page and "flags 1, expected 2" in page and "pfacc" in page
+    assert "in 10 cases the oracle is alone" in summary(run)

@@ -19,6 +19,10 @@ _VECTORS = {
 }  # fmt: skip
 
 
+OUTSIDE = "outside the table"
+"""First part of a coverage key of the suite decoders: instructions that the table does not have, by mnemonic."""
+
+
 def covered_rows(run: Run) -> dict[int, int]:
     """Cases by row number, for suites whose cases come from the table."""
     found: dict[int, int] = {}
@@ -59,6 +63,7 @@ def dimensions(run: Run) -> dict[str, dict[str, int]]:
     """Cases by mode, operand form, addressing form, prefix, and exception raised."""
     result: dict[str, dict[str, int]] = {
         "mode": {}, "operand form": {}, "addressing": {}, "prefixes": {}, "exception raised": {},
+        "instructions outside the table": {},
     }  # fmt: skip
 
     def add(dimension: str, value: str, count: int) -> None:
@@ -66,6 +71,9 @@ def dimensions(run: Run) -> dict[str, dict[str, int]]:
 
     for key, count in run.coverage().items():
         first, *rest = key.split("|")
+        if first == OUTSIDE:
+            add("instructions outside the table", rest[1], count)
+            continue
         if first == "vector":
             add("exception raised", _VECTORS.get(int(rest[1]), rest[1]), count)
             continue
@@ -76,6 +84,18 @@ def dimensions(run: Run) -> dict[str, dict[str, int]]:
         for prefix in prefixes.split() or ["none"]:
             add("prefixes", prefix, count)
     return {name: dict(sorted(values.items(), key=lambda i: -i[1])) for name, values in result.items() if values}
+
+
+def peer_kinds(run: Run) -> dict[str, tuple[int, list[str]]]:
+    """What sets a peer apart from engine and processor: cases and rows of each kind of difference, most first."""
+    found: dict[str, tuple[int, dict[str, int]]] = {}
+    for key, count in run.peer().items():
+        row, _, kind = key.rpartition("|")
+        cases, rows = found.get(kind, (0, {}))
+        rows[row] = rows.get(row, 0) + count
+        found[kind] = (cases + count, rows)
+    ordered = sorted(found.items(), key=lambda item: -item[1][0])
+    return {kind: (cases, sorted(rows, key=lambda row: -rows[row])) for kind, (cases, rows) in ordered}
 
 
 def summary(run: Run, shown: int = 20) -> str:
@@ -98,6 +118,9 @@ def summary(run: Run, shown: int = 20) -> str:
                 lines.append(f"          {failure.reproduction}")
     if len(rows) > shown:
         lines.append(f"  and {len(rows) - shown} more rows; the report has them all")
+    peer = sum(run.peer().values())
+    if peer:
+        lines.append(f"  in {peer:,} cases the oracle is alone; the report tells in which")
     lines += [f"  error: {error}" for error in run.errors[:shown]]
     lines += run.notes
     return "\n".join(lines)
@@ -163,6 +186,7 @@ def html(runs: list[Run]) -> str:
             parts.append(
                 "<h3>Errors</h3><ul>" + "".join(f"<li>{escape(error)}" for error in run.errors[:200]) + "</ul>"
             )
+        parts += _peer_html(run)
         for name, values in dimensions(run).items():
             parts.append(
                 f"<details><summary>Coverage by {name}: {len(values)}</summary>"
@@ -188,6 +212,30 @@ def html(runs: list[Run]) -> str:
                 + "</details>"
             )  # fmt: skip
     return "\n".join(parts) + "\n"
+
+
+def _peer_html(run: Run) -> list[str]:
+    peer = run.peer()
+    if not peer:
+        return []
+    examples = {f.row: f for unit in run.units for f in unit.peer_examples}
+
+    def example(row: str) -> str:
+        f = examples.get(row)
+        if f is None:
+            return ""
+        return f"<code>{f.code}<br>{escape(f.text)}</code><br>" + "<br>".join(map(escape, f.differences[:4]))
+
+    rows = (
+        (f"<code>{escape(key.rpartition('|')[0])}</code>", escape(key.rpartition("|")[2]), count,
+         example(key.rpartition("|")[0]))
+        for key, count in peer.items()
+    )  # fmt: skip
+    return [
+        f"<details><summary>Cases in which the oracle is alone: {sum(peer.values()):,}</summary>"
+        + _table(("where", "what differs", "cases", "for example"), rows)
+        + "</details>"
+    ]
 
 
 def _failures_html(run: Run) -> list[str]:
@@ -236,6 +284,22 @@ def markdown(runs: list[Run]) -> str:
             lines += [f"- {name}: {count:,}" for name, count in list(failed.items())[:25]]
             if len(failed) > 25:
                 lines.append(f"- and {len(failed) - 25} more")
+        kinds = peer_kinds(run)
+        if kinds:
+            lines += ["", f"Cases of {run.suite} in which {run.oracle} is alone:", ""]
+            lines += ["| what differs | cases | rows | most in |", "|---|---:|---:|---|"]
+            for kind, (cases, places) in list(kinds.items())[:20]:
+                names = ", ".join(f"`{row.partition(' (')[0]}`" for row in places[:3])
+                lines.append(f"| {kind} | {cases:,} | {len(places)} | {names} |")
+            if len(kinds) > 20:
+                lines.append(f"| {len(kinds) - 20} more | {sum(c for c, _ in list(kinds.values())[20:]):,} | | |")
+        missing = uncovered_rows(run) if covered_rows(run) else []
+        if missing:
+            reasons: dict[str, int] = {}
+            for _, why in missing:
+                reasons[why] = reasons.get(why, 0) + 1
+            lines += ["", f"Rows that {run.suite} does not cover:", ""]
+            lines += [f"- {why}: {count}" for why, count in sorted(reasons.items(), key=lambda item: -item[1])]
     return "\n".join(lines) + "\n"
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from x86emu.errors import UserInputError
+from x86emu.isa.table import load_rows
 
 FORMAT = "x86emu-conform-1"
 
@@ -66,6 +67,8 @@ class Run:
     notes: list[str] = field(default_factory=list)
     totals: dict[str, dict[str, int]] = field(default_factory=dict)
     """Coverage and differences of a peer of all units together, in a run that was read from a file."""
+    rows: dict[str, str] = field(default_factory=dict)
+    """Rows of the table by their number in the keys of coverage, in a file: numbers change when the table does."""
 
     @property
     def cases(self) -> int:
@@ -106,12 +109,52 @@ class Run:
     def write(self, path: Path) -> None:
         """Writes the run as JSON. Raises UserInputError where the file cannot be written."""
         try:
-            data = {"format": FORMAT, **asdict(self), "totals": {"coverage": self.coverage(), "peer": self.peer()}}
+            coverage = self.coverage()
+            data = {"format": FORMAT, **asdict(self), "totals": {"coverage": coverage, "peer": self.peer()}}
+            data["rows"] = {number: row_text(int(number)) for number in sorted(_row_numbers(coverage), key=int)}
             for unit in data["units"]:
                 unit["coverage"], unit["peer"] = {}, {}
             path.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
         except OSError as error:
             raise UserInputError(f"The results cannot be written to {path}: {error.strerror}.") from None
+
+
+def row_text(number: int) -> str:
+    """A row as results name it: by what it says."""
+    row = load_rows()[number]
+    return f"{row} {row.vex} {row.feature} {' '.join(sorted(set(row.attributes) & _TELLING))}"
+
+
+_TELLING = frozenset("mem reg i64 o64 W0 W1 B0 variant".split())
+"""Attributes that tell rows of one encoding apart."""
+
+
+def _row_place(key: str) -> int:
+    """Which part of a coverage key is a row's number; -1 for none."""
+    parts = key.split("|")
+    place = 1 if parts[0] == "vector" else 0
+    return place if len(parts) > place and parts[place].isdigit() else -1
+
+
+def _row_numbers(coverage: dict[str, int]) -> set[str]:
+    return {key.split("|")[_row_place(key)] for key in coverage if _row_place(key) >= 0}
+
+
+def _renumbered(coverage: dict[str, int], rows: dict[str, str]) -> dict[str, int]:
+    """Coverage with today's numbers; what is no row any more falls out. Without rows numbers are today's."""
+    if not rows:
+        return coverage
+    today = {row_text(number): str(number) for number in range(len(load_rows()))}
+    result = {}
+    for key, count in coverage.items():
+        parts, place = key.split("|"), _row_place(key)
+        if place >= 0:
+            number = today.get(rows.get(parts[place], ""))
+            if number is None:
+                continue
+            parts[place] = number
+        result["|".join(parts)] = count
+    return result
 
 
 def unit_from(data: dict[str, Any]) -> UnitResult:
@@ -131,6 +174,11 @@ def read_run(path: Path) -> Run:
     if not isinstance(data, dict) or data.pop("format", "") != FORMAT:
         raise UserInputError(f"{path} holds no results of `x86emu conform run` (format {FORMAT}).")
     try:
-        return Run(**{**data, "units": [unit_from(unit) for unit in data["units"]]})
+        run = Run(**{**data, "units": [unit_from(unit) for unit in data["units"]]})
+        run.totals = {**run.totals, "coverage": _renumbered(run.coverage(), run.rows)}
+        for unit in run.units:
+            unit.coverage = {}
+        run.rows = {}
+        return run
     except (TypeError, KeyError) as error:
         raise UserInputError(f"{path} is incomplete: {error}.") from None
