@@ -5,6 +5,7 @@
 #   make build      environment and extensions only
 #   make guests     the guests of tests/boot, into $(GUESTS)
 #   make test-slow  the tests that are marked slow, whole
+#   make conform    every suite of `x86emu conform` in full, with report (docs/conformance.md; hours, goes on when called again)
 #   make lint       ruff and mypy --strict
 #   make clean      what was built in the checkout (the cache stays)
 
@@ -17,7 +18,7 @@ export X86EMU_GUESTS := $(GUESTS)
 JOBS ?= auto
 PYTEST := .venv/bin/python -m pytest
 
-.PHONY: boot test test-setup test-slow build guests lint clean
+.PHONY: boot test test-setup test-slow conform build guests lint clean
 
 boot:
 	@scripts/setup.sh system venv build
@@ -35,6 +36,9 @@ test-setup:
 
 test-slow: test-setup
 	$(PYTEST) -n $(JOBS) -m slow --whole
+
+conform: test-setup
+	@scripts/conformance.sh
 
 build:
 	@scripts/setup.sh system venv build

@@ -69,6 +69,8 @@ def usable(row: Row, mode: int, features: frozenset[str]) -> bool:
     """Whether the row makes cases in this mode on processors with these features."""
     if row.has("i64") and mode == 64 or row.has("o64") and mode != 64:
         return False
+    if row.vex and "avx" not in features and any(operand.letter in "HUVW" for operand in row.operands):
+        return False  # VEX.128 rows of AES and PCLMULQDQ name that feature; they need AVX too (SDM 1, 14.3)
     return row.feature in features and environment_reason(row) is None
 
 
