@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -11,6 +16,8 @@ import pytest
 
 from tests.conform.test_moo import moo
 from x86emu.cli import main
+from x86emu.conform.engine import State
+from x86emu.conform.engines.x86emu import X86EmuEngine
 from x86emu.conform.exact import DOUBLE, EXTENDED, INEXACT, SINGLE, decode, rounded, square_root
 from x86emu.conform.generated import GeneratedSuite
 from x86emu.conform.report import html, markdown, peer_kinds, summary
@@ -205,3 +212,38 @@ def test_the_report_tells_what_sets_a_peer_apart(tmp_path: Path) -> None:
     page = html([run])
     assert "Cases in which the oracle is alone: 10" in page and "flags 1, expected 2" in page and "pfacc" in page
     assert "in 10 cases the oracle is alone" in summary(run)
+
+
+class Slow(X86EmuEngine):
+    """Takes its time over each case."""
+
+    def set_state(self, state: State) -> None:
+        time.sleep(0.03)
+        super().set_state(state)
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_an_interrupted_run_resumes(tmp_path: Path, jobs: str) -> None:
+    directory = tmp_path / "set"
+    directory.mkdir()
+    for n in range(40):
+        (directory / f"{n:02}.MOO").write_bytes(moo(b"8086", b"\x40", {"ax": 1, "ip": 0x101}))
+    results, journal = tmp_path / "r.json", tmp_path / "r.json.partial"
+    command = [sys.executable, "-m", "x86emu", "conform", "run", "--suite", "singlestep", str(directory), "-o",
+               str(results), "-j", jobs, "--engine", f"{__name__}:Slow"]  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, env=environment, text=True, start_new_session=True)
+    while process.poll() is None and not (journal.exists() and journal.read_text().count("\n") > 4):
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)  # as the terminal does for Ctrl-C
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 8, errors
+    assert "x86emu: interrupted" in errors and "Traceback" not in errors
+    done = journal.read_text().count("\n") - 1
+    assert 3 < done < 40
+    again = subprocess.run(
+        [*command, "--resume"], env=environment, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert "40 cases, 0 differ, 0 errors" in again.stdout
+    assert [unit.unit for unit in read_run(results).units] == [f"{n:02}.MOO" for n in range(40)]
+    assert not journal.exists()

@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import json
 import multiprocessing
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -159,7 +160,9 @@ def _results(units: list[str], options: Options, jobs: int, cluster: str | None)
             yield _run_unit(unit, options)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(jobs, len(units)), mp_context=context) as pool:
+    with ProcessPoolExecutor(
+        min(jobs, len(units)), mp_context=context, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)
+    ) as pool:  # Ctrl-C is for this process
         futures = {pool.submit(_run_unit, unit, options): unit for unit in units}
         try:
             for future in as_completed(futures):
