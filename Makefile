@@ -31,10 +31,12 @@ test: test-setup
 	$(PYTEST) -n $(JOBS)
 
 test-setup:
-	@scripts/setup.sh system browser venv-test build
-	@tests/guests/build.sh "$(GUESTS)" linux64 linux32 network rescue multiboot firmware
+	@scripts/setup.sh system browser test-tools venv-test build
+	@tests/guests/build.sh "$(GUESTS)" linux64 linux32 network rescue multiboot floppy memtest firmware
 
 test-slow: test-setup
+	@scripts/setup.sh slow-tools
+	@tests/guests/build.sh "$(GUESTS)" debian
 	$(PYTEST) -n $(JOBS) -m slow --whole
 
 conform: test-setup

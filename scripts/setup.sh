@@ -4,6 +4,8 @@
 #   usage: setup.sh STEP...
 #     system     compiler, Python headers, firmware: installed with apt where this user may, else one line says what to do
 #     browser    Debian's Chromium with its driver, which one test looks at a machine's screen with
+#     test-tools what some tests compare with: qemu-img
+#     slow-tools debootstrap, for the whole Debian of the slow tests
 #     venv       .venv with what the package needs to be built and run
 #     venv-test  the same and what the tests need
 #     build      the extensions, in place
@@ -79,6 +81,18 @@ browser() {
     packages "$(missing_browser | tr '\n' ' ')"
 }
 
+# optional_tools COMMAND:PACKAGE...  - installs what is missing where this user may; tests that need it are skipped else.
+optional_tools() {
+    local tool packages=() run=(env)
+    for tool in "$@"; do have "${tool%%:*}" || packages+=("${tool##*:}"); done
+    ((${#packages[@]})) || return 0
+    if [[ $(id -u) != 0 ]]; then run=(sudo -n); fi
+    say "installing ${packages[*]}"
+    "${run[@]}" apt-get -qq update || say "apt-get update failed; trying with the lists that are there"
+    "${run[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install "${packages[@]}" >&2 ||
+        say "some tests will be skipped; to run them: sudo apt-get install ${packages[*]}"
+}
+
 # venv EXTRA  - .venv with what pyproject.toml asks for; done again only when that has changed.
 venv() {
     local wanted stamp=.venv/installed-$1
@@ -125,12 +139,14 @@ firmware() {
     printf -- '--bios %s --vga-rom %s\n' "$CACHE/guests/bios/bios-256k.bin" "$CACHE/guests/bios/vgabios-stdvga.bin"
 }
 
-[[ $# -gt 0 ]] || die "usage: $0 STEP... (system, browser, venv, venv-test, build, firmware)"
+[[ $# -gt 0 ]] || die "usage: $0 STEP... (system, browser, test-tools, slow-tools, venv, venv-test, build, firmware)"
 for step in "$@"; do
     case $step in
     system | browser | build | firmware) "$step" ;;
     venv) venv run ;;
+    test-tools) optional_tools qemu-img:qemu-utils ;;
+    slow-tools) optional_tools qemu-img:qemu-utils debootstrap e2fsck:e2fsprogs ;;
     venv-test) venv test ;;
-    *) die "there is no step $step; there are system, browser, venv, venv-test, build and firmware" ;;
+    *) die "there is no step $step; there are system, browser, test-tools, slow-tools, venv, venv-test, build and firmware" ;;
     esac
 done

@@ -95,8 +95,8 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     parts.add_argument("--smp", metavar="N", type=_count, default=1, help="number of processors (default 1)")
     parts.add_argument("--cpu", metavar="MODEL[,+F][,-F]", help="processor model and features; 'help' lists them")
     parts.add_argument("--disk", metavar="FILE[,...]", action="append", default=[],
-                       help="disk image(s); ,if=ide|virtio|nvme ,format=raw|qcow2 ,snapshot ,readonly")  # fmt: skip
-    parts.add_argument("--cdrom", metavar="FILE", help="ISO image")
+                       help="disk image(s); ,if=ide|ahci|scsi|virtio|nvme ,format= ,snapshot ,readonly")  # fmt: skip
+    parts.add_argument("--cdrom", metavar="FILE[,...]", help="ISO image, none: empty drive; ,if=ide|ahci|scsi")
     parts.add_argument("--floppy", metavar="FILE[,...]", action="append", default=[],
                        help="floppy disk image(s), 160K to 2.88M, or none for an empty drive")  # fmt: skip
     parts.add_argument("--snapshot", action="store_true", help="leave disk images unchanged")
@@ -150,7 +150,7 @@ def build_machine(options: argparse.Namespace) -> Machine:
     from x86emu.firmware.bios import default_bios
     from x86emu.machine import Machine, MachineConfig
     from x86emu.machine.config import DEFAULT_CPU, EPOCH, parse_date, parse_memory
-    from x86emu.machine.disk_option import parse_disk, parse_floppy
+    from x86emu.machine.disk_option import parse_cdrom, parse_disk, parse_floppy
     from x86emu.machine.network_option import parse_networks
     from x86emu.machine.share_option import parse_share
 
@@ -164,7 +164,7 @@ def build_machine(options: argparse.Namespace) -> Machine:
             cpus=options.smp,
             cpu=options.cpu or DEFAULT_CPU,
             disks=tuple(parse_disk(text) for text in options.disk),
-            cdrom=path(options.cdrom),
+            cdrom=parse_cdrom(options.cdrom) if options.cdrom is not None else None,
             floppies=tuple(parse_floppy(text) for text in options.floppy),
             kernel=path(options.kernel),
             initrd=path(options.initrd),

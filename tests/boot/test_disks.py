@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.boot.kit import boot, guest
-from x86emu.storage import create_image
+from x86emu.storage import create_image, open_image
 from x86emu.storage.convert import convert
 
 FILE_SYSTEM = "vfat,nls_cp437,nls_iso8859-1,nls_ascii"
@@ -31,7 +34,7 @@ def test_linux_reads_a_virtio_disk(format: str, tmp_path: Path) -> None:
     assert "PCI-MSI" in run.serial and "virtio0-req.0" in run.serial, run
 
 
-@pytest.mark.parametrize("interface", ["virtio", "nvme"])
+@pytest.mark.parametrize("interface", ["virtio", "nvme", "ahci", "scsi"])
 def test_seabios_boots_from_it(interface: str, tmp_path: Path) -> None:
     disk = f"{guest('linux64-fat.img')},if={interface},snapshot"
     run = boot(tmp_path, "--disk", disk, "--boot", "c", "--expect", "GK-MARK linux64-disk booted")
@@ -60,3 +63,70 @@ def test_libata_uses_dma(tmp_path: Path) -> None:
     # The file system's data would be some hundred thousand words of PIO.
     assert ports["PIIX3 IDE bus master"]["writes"] > 100, ports
     assert ports["ATA primary"]["reads"] < 20_000, ports
+
+
+def test_linux_on_virtio_scsi_disk_and_cdrom(tmp_path: Path) -> None:
+    run = boot(
+        tmp_path, "--kernel", guest("linux64.vmlinuz"), "--initrd", guest("linux64-disk.cpio.gz"),
+        "--append", "console=ttyS0 gk.load=virtio_pci,virtio_scsi,sd_mod,sr_mod,isofs gk.disk=sr0",
+        "--disk", f"{guest('linux64-fat.img')},if=scsi,snapshot", "--cdrom", f"{guest('linux64.iso')},if=scsi",
+    )  # fmt: skip
+    assert run.code == 0 and "linux64-disk disk sr0 OK" in run.marks, run
+    assert "100352 512-byte logical blocks" in run.serial
+
+
+def test_linux_on_ahci_disk_and_cdrom(tmp_path: Path) -> None:
+    run = boot(
+        tmp_path, "--kernel", guest("linux32-pae.vmlinuz"), "--initrd", guest("linux32-pae-disk.cpio.gz"),
+        "--append", f"console=ttyS0 gk.load=ahci,sd_mod,sr_mod,{FILE_SYSTEM} gk.disk=sda1",
+        "--disk", f"{guest('linux32-fat.img')},if=ahci,snapshot", "--cdrom", f"{guest('linux32.iso')},if=ahci",
+    )  # fmt: skip
+    assert run.code == 0 and "linux32-pae-disk disk sda1 OK" in run.marks, run
+    assert "NCQ (depth 32)" in run.serial and "[sr0] scsi3-mmc drive" in run.serial
+
+
+def test_seabios_and_syslinux_from_a_floppy(tmp_path: Path) -> None:
+    disk = f"{guest('floppy.img')},readonly"
+    run = boot(tmp_path, "--floppy", disk, "--boot", "a", "--expect", "GK-MARK floppy file read")
+    assert run.code == 0, run
+
+
+def test_linux_reads_and_writes_a_floppy(tmp_path: Path) -> None:
+    floppy = tmp_path / "blank.img"
+    floppy.write_bytes(bytes(2880 * 512))
+    run = boot(
+        tmp_path, "--kernel", guest("linux32.vmlinuz"), "--initrd", guest("linux32-disk.cpio.gz"),
+        "--append", f"console=ttyS0 gk.load=floppy,{FILE_SYSTEM} gk.disk=fd0 gk.write=fd1",
+        "--floppy", f"{guest('floppy.img')},readonly", "--floppy", floppy,
+    )  # fmt: skip
+    assert run.code == 0 and "linux32-disk disk fd0 OK" in run.marks, run
+    assert f"linux32-disk wrote {hashlib.sha256(floppy.read_bytes()).hexdigest()}" in run.marks, run
+    assert any(floppy.read_bytes()[1000 * 512 :])
+
+
+WRITERS = {
+    "ide": ("linux64", "linux64-disk", "ata_piix,sd_mod", "sda"),
+    "virtio": ("linux64", "linux64-disk", "virtio_pci,virtio_blk", "vda"),
+    "nvme": ("linux64", "linux64-disk", "", "nvme0n1"),
+    "scsi": ("linux64", "linux64-disk", "virtio_pci,virtio_scsi,sd_mod", "sda"),
+    "ahci": ("linux32-pae", "linux32-pae-disk", "ahci,sd_mod", "sda"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("interface", WRITERS)
+def test_qcow2_that_linux_wrote_is_intact(interface: str, tmp_path: Path) -> None:
+    kernel, initrd, modules, device = WRITERS[interface]
+    disk = tmp_path / "disk.qcow2"
+    create_image(disk, size=64 << 20, format="qcow2")
+    run = boot(
+        tmp_path, "--kernel", guest(f"{kernel}.vmlinuz"), "--initrd", guest(f"{initrd}.cpio.gz"),
+        "--append", f"console=ttyS0 gk.load={modules} gk.write={device}", "--disk", f"{disk},if={interface}",
+    )  # fmt: skip
+    assert run.code == 0 and not [mark for mark in run.marks if "FAILED" in mark], run
+    image = open_image(disk, read_only=True)
+    written = image.read(0, (16 << 20) // 512)
+    image.close()
+    assert any(written) and f"{initrd} wrote {hashlib.sha256(written).hexdigest()}" in run.marks, run
+    if (qemu_img := shutil.which("qemu-img")) is not None:
+        subprocess.run([qemu_img, "check", disk], check=True)

@@ -2,8 +2,8 @@
 # Builds the guests of the whole-machine tests from Debian's packages.  Nothing is installed and root is not needed:
 # packages are fetched with a private apt state and unpacked.
 #
-#   usage: build.sh OUTDIR [GUEST...]       GUEST: boot linux64 linux32 network rescue multiboot firmware (default: all of these),
-#                                           debian installer
+#   usage: build.sh OUTDIR [GUEST...]       GUEST: boot linux64 linux32 network rescue multiboot floppy memtest firmware
+#                                           (default: all of these), debian installer
 #
 # boot: the first two lines of linux64, all that an interactive boot by --kernel needs.
 # linux64 (Debian's unmodified cloud kernel for amd64, LZ4)
@@ -20,6 +20,10 @@
 #   linux64-net.cpio.gz  virtio           linux32-net.cpio.gz  (686) virtio, e1000, ne2k-pci
 # rescue (Debian's GRUB rescue media)
 #   grub-rescue-cdrom.iso  grub-rescue-floppy.img
+# floppy
+#   floppy.img             1.44M, FAT12: SYSLINUX, and a file whose hash the guest checks
+# memtest
+#   memtest.iso            Debian's memtest86+ for amd64
 # multiboot
 #   multiboot.elf          a small multiboot 1 kernel, src/multiboot.asm
 # firmware
@@ -34,14 +38,16 @@
 set -euo pipefail
 . "$(dirname "$0")/lib/common.sh"
 . "$(dirname "$0")/lib/media.sh"
-[[ $# -ge 1 && $1 != -* ]] || die "usage: $0 OUTDIR [boot] [linux64] [linux32] [network] [rescue] [multiboot] [firmware] [debian]" \
-    "[installer]"
+[[ $# -ge 1 && $1 != -* ]] || die "usage: $0 OUTDIR [boot] [linux64] [linux32] [network] [rescue] [multiboot]" \
+    "[floppy] [memtest] [firmware] [debian] [installer]"
 need cpio python3 gzip xz:xz-utils lz4 dpkg-deb:dpkg apt-get:apt
 STATE=$(cat "$GK_DIR"/build.sh "$GK_DIR"/lib/* "$GK_DIR"/src/* "$GK_DIR"/tools/*.py | sha256sum | cut -c1-16)
 
-DISK_MODULES="ata_piix ata_generic sd_mod sr_mod isofs vfat nls_cp437 nls_iso8859-1 nls_ascii ext4"
+DISK_MODULES="ata_piix ata_generic sd_mod sr_mod isofs vfat nls_cp437 nls_iso8859-1 nls_ascii ext4 virtio_pci virtio_scsi"
+# What the cloud kernel does not have.
+MORE_DISK_MODULES="ahci nvme virtio_blk floppy"
 # Of the generic kernels only: the cloud kernel has none of these.
-PORT_MODULES="virtio_pci 9pnet_virtio 9p parport_pc lp psmouse evdev button"
+PORT_MODULES="9pnet_virtio 9p parport_pc lp psmouse evdev button"
 FAT_DISK="gk.load=ata_piix,sd_mod,vfat,nls_cp437,nls_iso8859-1,nls_ascii gk.disk=sda1"
 CDROM="gk.load=ata_piix,sr_mod,isofs gk.disk=sr0"
 CMDLINE="console=tty0 console=ttyS0,115200"
@@ -109,7 +115,7 @@ build_linux64() {
     python3 "$GK_DIR/tools/extract_vmlinux.py" "$kernel" "$OUT/linux64.vmlinux"
     base_initramfs amd64 "$GK_TMP/disk64" linux64-disk
     # shellcheck disable=SC2086
-    add_modules "$GK_KROOT" "$GK_TMP/disk64" $DISK_MODULES virtio_pci virtio_blk virtio_rng virtio_net virtio_console \
+    add_modules "$GK_KROOT" "$GK_TMP/disk64" $DISK_MODULES virtio_blk virtio_rng virtio_net virtio_console \
         virtio_balloon button evdev
     make_cpio "$GK_TMP/disk64" "$initrd"
     say "disk with GRUB and ext4"
@@ -139,7 +145,7 @@ build_linux32() {
         install -m644 "$GK_VMLINUZ" "$kernel"
         base_initramfs i386 "$GK_TMP/disk-$name" "$name-disk"
         # shellcheck disable=SC2086
-        add_modules "$GK_KROOT" "$GK_TMP/disk-$name" $DISK_MODULES $PORT_MODULES
+        add_modules "$GK_KROOT" "$GK_TMP/disk-$name" $DISK_MODULES $MORE_DISK_MODULES $PORT_MODULES
         make_cpio "$GK_TMP/disk-$name" "$OUT/$name-disk.cpio.gz"
         isolinux_iso "$OUT/$name.iso" "$kernel" "$OUT/$name-disk.cpio.gz"
     done
@@ -171,6 +177,22 @@ build_installer() {
     d=$(dirname "$(find "$d" -path '*/text/debian-installer/amd64/initrd.gz' | head -n 1)")
     cp "$d/linux" "$OUT/installer.vmlinuz"
     cp "$d/initrd.gz" "$OUT/installer.cpio.gz"
+}
+build_floppy() {
+    local d=$GK_TMP/floppy root
+    mkdir -p "$d"
+    python3 -c 'print("".join("%08d guest kit payload\n" % i for i in range(10000)), end="")' >"$d/gk-payload"
+    (cd "$d" && sha256sum gk-payload >gk-payload.sha256)
+    root=$(tool_root amd64 syslinux-common)
+    cp "$root"/usr/lib/syslinux/modules/bios/{libcom32,libutil,cat}.c32 "$d/"
+    echo "GK-MARK floppy file read" >"$d/mark.txt"
+    printf 'SERIAL 0 115200\nSAY GK-MARK floppy up\nDEFAULT gk\nPROMPT 0\nLABEL gk\n  COM32 cat.c32\n  APPEND mark.txt\n' \
+        >"$d/syslinux.cfg"
+    make_floppy "$OUT/floppy.img" "$d"
+}
+build_memtest() {
+    deb_unpack amd64 "$GK_TMP/memtest" memtest86+
+    install -m644 "$(find "$GK_TMP/memtest" -name 'memtest86+x64.iso' | head -n1)" "$OUT/memtest.iso"
 }
 build_multiboot() {
     use_tool nasm nasm
@@ -237,12 +259,12 @@ guest() {
 
 output=$1; shift
 start_output "$output" guests
-for name in "${@:-linux64 linux32 network rescue multiboot firmware}"; do
+for name in "${@:-linux64 linux32 network rescue multiboot floppy memtest firmware}"; do
     for one in $name; do
         case $one in
-        boot | linux64 | linux32 | network | rescue | multiboot | firmware | debian | installer) guest "$one" ;;
-        *) die "no guest is named $one; there are boot, linux64, linux32, network, rescue, multiboot, firmware, debian" \
-            "and installer" ;;
+        boot | linux64 | linux32 | network | rescue | multiboot | floppy | memtest | firmware | debian | installer) guest "$one" ;;
+        *) die "no guest is named $one; there are boot, linux64, linux32, network, rescue, multiboot, floppy, memtest, firmware," \
+            "debian and installer" ;;
         esac
     done
 done

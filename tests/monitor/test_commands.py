@@ -107,14 +107,14 @@ def test_media(ask: Ask, tmp_path: Path, machine: Machine) -> None:
     assert ask(f"change floppy0 {tmp_path / 'fd.img'}") == "" and "fd.img" in ask("info block")
     assert any(image.path.name == "fd.img" for image in machine.images)
     assert ask("eject fd0") == "" and not any(image.path.name == "fd.img" for image in machine.images)
-    assert "this drive takes" in ask(f"change fd0 {other}")
+    assert "is no floppy disk" in ask(f"change fd0 {other}")
     assert ask("eject hd0").startswith("There is no drive 'hd0'")
     assert "nothing.iso" in ask(f"change cd0 {tmp_path / 'nothing.iso'}")
 
 
 def test_a_locked_tray(ask: Ask, machine: Machine) -> None:
     drive = machine.ide.channels[1].drives[0]
-    drive._locked = True  # type: ignore[union-attr]
+    drive.unit.locked = True  # type: ignore[union-attr]
     assert "has locked the tray" in ask("eject cd0") and "cd.iso" in ask("info block")
     assert ask("eject -f cd0") == "" and "cd0: empty" in ask("info block")
 

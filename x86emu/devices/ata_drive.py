@@ -65,7 +65,7 @@ class AtaDrive(Device):
 
     STATE: ClassVar[tuple[str, ...]] = (
         "features", "error", "sector_count", "lba_low", "lba_mid", "lba_high", "device", "status", "previous",
-        "interrupt", "_buffer", "_position", "_then", "dma",
+        "interrupt", "_buffer", "_position", "_then", "dma", "block_to_host",
     )  # fmt: skip
     SIGNATURE: ClassVar[tuple[int, int]] = (0x00, 0x00)
     RESET_STATUS: ClassVar[int] = STATUS_IDLE
@@ -84,6 +84,7 @@ class AtaDrive(Device):
         self._buffer = bytearray()
         self._position = 0
         self._then = ""
+        self.block_to_host = False  # where the data block that is ready goes
 
     # --- resets
 
@@ -201,6 +202,7 @@ class AtaDrive(Device):
         """A block is ready for the host; method `then` follows when the host has read it."""
         self._buffer = bytearray(data)
         self._position = 0
+        self.block_to_host = True
         self._then = then
         self.status = self.IDLE_STATUS | STATUS_DATA_REQUEST
         if not self.dma and interrupt:
@@ -210,10 +212,16 @@ class AtaDrive(Device):
         """The device asks for `length` bytes; method `then` follows when it has them."""
         self._buffer = bytearray(length)
         self._position = 0
+        self.block_to_host = False
         self._then = then
         self.status = self.IDLE_STATUS | STATUS_DATA_REQUEST
         if not self.dma and interrupt:
             self.set_interrupt(True)
+
+    @property
+    def block_bytes(self) -> int:
+        """What is left of the data block that is ready."""
+        return len(self._buffer) - self._position
 
     def request_dma(self, direction: str) -> None:
         """Marks the data phase that begins next as the bus master's: "in" to the host, "out" from it."""

@@ -1,31 +1,12 @@
-"""SCSI multimedia answers of a CD or DVD drive with one data track (MMC-3, T10/1363-D; INF-8020i for mode pages)."""
+"""SCSI multimedia answers of a CD or DVD drive with data tracks (MMC-3, T10/1363-D; INF-8020i for mode pages)."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 SECTOR = 2048
 # Beyond the largest CD (99 minutes) a medium is a DVD.
 CD_LIMIT = 400_000
-
-REQUEST_SENSE = 0x03
-
-NOT_READY, MEDIUM_ERROR, ILLEGAL_REQUEST, UNIT_ATTENTION = 0x2, 0x3, 0x5, 0x6
-
-# Sense key, additional sense code, qualifier.
-NO_SENSE = (0x0, 0x00, 0x00)
-NO_MEDIUM = (NOT_READY, 0x3A, 0x01)
-NO_MEDIUM_TRAY_OPEN = (NOT_READY, 0x3A, 0x02)
-READ_ERROR = (MEDIUM_ERROR, 0x11, 0x00)
-INVALID_COMMAND = (ILLEGAL_REQUEST, 0x20, 0x00)
-ADDRESS_OUT_OF_RANGE = (ILLEGAL_REQUEST, 0x21, 0x00)
-INVALID_FIELD = (ILLEGAL_REQUEST, 0x24, 0x00)
-SAVING_NOT_SUPPORTED = (ILLEGAL_REQUEST, 0x39, 0x00)
-REMOVAL_PREVENTED = (ILLEGAL_REQUEST, 0x53, 0x02)
-MEDIUM_CHANGED = (UNIT_ATTENTION, 0x28, 0x00)
-POWER_ON = (UNIT_ATTENTION, 0x29, 0x00)
-
-# Packets that a pending unit attention does not stop: REQUEST SENSE, INQUIRY, GET CONFIGURATION, GET EVENT STATUS.
-ANSWERED_ALWAYS = frozenset((0x03, 0x12, 0x46, 0x4A))
-NEEDS_MEDIUM = frozenset((0x00, 0x25, 0x28, 0x2B, 0x42, 0x43, 0x51, 0x52, 0xA8, 0xAD, 0xBE))
 
 # GET EVENT STATUS NOTIFICATION, media class (chapter 6.7.2.4).
 CLASS_MEDIA = 4
@@ -36,20 +17,28 @@ PROFILE_CD_ROM = 0x0008
 PROFILE_DVD_ROM = 0x0010
 
 LEAD_OUT = 0xAA
+# Sectors between the last of a session and the first of the next: lead-out, lead-in, pre-gap.
+FIRST_GAP, FURTHER_GAP = 11400, 6900
 MSF_OFFSET = 150
 
 
-def sense_data(sense: tuple[int, int, int]) -> bytes:
-    """Fixed-format sense data of 18 bytes, current error."""
-    key, code, qualifier = sense
-    return bytes((0x70, 0, key, 0, 0, 0, 0, 10, 0, 0, 0, 0, code, qualifier, 0, 0, 0, 0))
+@dataclass(frozen=True)
+class Disc:
+    """What lies where on a disc: sectors in all, and the first sector of each session, which has one data track."""
 
+    sectors: int
+    sessions: tuple[int, ...] = (0,)
 
-def inquiry_data(model: str, firmware: str) -> bytes:
-    """Standard inquiry data of 36 bytes: a removable CD-ROM device; the model is split into vendor and product."""
-    vendor, _, product = model.partition(" ")
-    text = vendor[:8].ljust(8) + product[:16].ljust(16) + firmware[:4].ljust(4)
-    return bytes((0x05, 0x80, 0x00, 0x21, 31, 0, 0, 0)) + text.encode("ascii", "replace")
+    @property
+    def tracks(self) -> list[tuple[int, int]]:
+        """First sector and length of each track: up to the lead-out of its session."""
+        tracks = []
+        for number, start in enumerate(self.sessions):
+            last = number == len(self.sessions) - 1
+            end = self.sectors if last else self.sessions[number + 1]
+            gap = 0 if last else FIRST_GAP if not number else FURTHER_GAP
+            tracks.append((start, end - start - gap if end - start > gap else end - start))
+        return tracks
 
 
 def mode_pages(page: int, locked: bool) -> bytes | None:
@@ -79,24 +68,30 @@ def address(lba: int, msf: bool) -> bytes:
     return bytes((0, lba // (75 * 60) & 0xFF, lba // 75 % 60, lba % 75))
 
 
-def table_of_contents(toc_format: int, msf: bool, start: int, sectors: int) -> bytes | None:
+def table_of_contents(toc_format: int, msf: bool, start: int, disc: Disc) -> bytes | None:
     """READ TOC/PMA/ATIP formats 0 (tracks), 1 (sessions) and 2 (raw); None for others or a track beyond the last."""
+    count = len(disc.sessions)
     if toc_format == 0:
-        if start > 1 and start != LEAD_OUT:
+        if start > count and start != LEAD_OUT:
             return None
         entries = b""
-        if start <= 1:
-            entries += bytes((0, 0x14, 1, 0)) + address(0, msf)
-        entries += bytes((0, 0x14, LEAD_OUT, 0)) + address(sectors, msf)
-        return (len(entries) + 2).to_bytes(2, "big") + bytes((1, 1)) + entries
+        for number, (first, _) in enumerate(disc.tracks, 1):
+            if number >= start:
+                entries += bytes((0, 0x14, number, 0)) + address(first, msf)
+        entries += bytes((0, 0x14, LEAD_OUT, 0)) + address(disc.sectors, msf)
+        return (len(entries) + 2).to_bytes(2, "big") + bytes((1, count)) + entries
     if toc_format == 1:
-        return bytes((0, 10, 1, 1, 0, 0x14, 1, 0)) + address(0, msf)
+        return bytes((0, 10, 1, count, 0, 0x14, count, 0)) + address(disc.sessions[-1], msf)
     if toc_format == 2:
         entries = b""
-        for point, pmin in ((0xA0, bytes((0, 1, 0, 0))), (0xA1, bytes((0, 1, 0, 0))),
-                            (0xA2, address(sectors, True)), (0x01, address(0, True))):  # fmt: skip
-            entries += bytes((1, 0x14, 0, point, 0, 0, 0)) + pmin
-        return (len(entries) + 2).to_bytes(2, "big") + bytes((1, 1)) + entries
+        for number, (first, length) in enumerate(disc.tracks, 1):
+            if number < start:
+                continue
+            track = bytes((0, number, 0, 0))
+            for point, pmin in ((0xA0, track), (0xA1, track), (0xA2, address(first + length, True)),
+                                (number, address(first, True))):  # fmt: skip
+                entries += bytes((number, 0x14, 0, point, 0, 0, 0)) + pmin
+        return (len(entries) + 2).to_bytes(2, "big") + bytes((1, count)) + entries
     return None
 
 
@@ -128,16 +123,23 @@ def configuration(kind: int, start: int, sectors: int, locked: bool) -> bytes:
     return (len(body) + 4).to_bytes(4, "big") + bytes((0, 0)) + current.to_bytes(2, "big") + body
 
 
-def disc_information() -> bytes:
-    """READ DISC INFORMATION: finalized, one session, one track, unrestricted use."""
-    return bytes((0, 32, 0x0E, 1, 1, 1, 1, 0x20)) + bytes(26)
+def disc_information(disc: Disc) -> bytes:
+    """READ DISC INFORMATION: finalized, a track in each session, unrestricted use."""
+    count = len(disc.sessions)
+    return bytes((0, 32, 0x0E, 1, count, count, count, 0x20)) + bytes(26)
 
 
-def track_information(sectors: int) -> bytes:
-    """READ TRACK INFORMATION of the one data track."""
+def track_information(disc: Disc, kind: int, number: int) -> bytes | None:
+    """READ TRACK INFORMATION by address (0), track (1) or session (2); None where there is none."""
+    if kind == 0:
+        number = sum(start <= number for start in disc.sessions) if number < disc.sectors else 0
+    if not 1 <= number <= len(disc.sessions) or kind > 2:
+        return None
+    first, length = disc.tracks[number - 1]
     block = bytearray(36)
-    block[0:7] = bytes((0, 34, 1, 1, 0, 0x04, 0x01))
-    block[24:28] = sectors.to_bytes(4, "big")
+    block[0:7] = bytes((0, 34, number, number, 0, 0x04, 0x01))
+    block[8:12] = first.to_bytes(4, "big")
+    block[24:28] = length.to_bytes(4, "big")
     return bytes(block)
 
 

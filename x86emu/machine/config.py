@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from x86emu.devices.virtio_console import LARGEST_PORTS
 from x86emu.errors import UserInputError
-from x86emu.machine.disk_option import DiskOption
+from x86emu.machine.disk_option import CdromOption, DiskOption
 from x86emu.machine.memory_map import BOOT_CODES, GIB, KIB, MIB
 from x86emu.machine.network_option import NetworkOption
 from x86emu.machine.share_option import ShareOption, tags
@@ -22,6 +23,7 @@ SMALLEST_MEMORY = 2 * MIB
 LARGEST_MEMORY = 1 << 39
 LARGEST_SMP = 64  # what the engine takes; 8-bit local APIC ids would go to 254
 UNITS = {"": MIB, "K": KIB, "M": MIB, "G": GIB, "T": 1 << 40}
+AHCI_PORTS = 6
 VIRTIO_SLOTS = 28  # PCI devices 3 to 30
 EPOCH = datetime(2025, 1, 1)
 
@@ -80,7 +82,7 @@ class MachineConfig:
     cpus: int = 1
     cpu: str = DEFAULT_CPU
     disks: tuple[Path | DiskOption, ...] = ()
-    cdrom: Path | None = None
+    cdrom: Path | CdromOption | None = None
     floppies: tuple[Path | DiskOption | None, ...] = ()
     kernel: Path | None = None
     initrd: Path | None = None
@@ -135,14 +137,19 @@ class MachineConfig:
                     raise UserInputError(f"--{option}: goes with a kernel; give one with --kernel")
         if len(self.floppies) > 2:
             raise UserInputError(f"--floppy: {len(self.floppies)} drives do not fit on the cable; 2 would do")
-        limit = 4 if self.cdrom is None else 3
-        on_ide = sum(DiskOption.of(disk).interface == "ide" for disk in self.disks)
+        used = Counter(DiskOption.of(disk).interface for disk in self.disks)
+        cdrom = CdromOption.of(self.cdrom).interface if self.cdrom is not None else ""
+        limit, on_ide = 3 if cdrom == "ide" else 4, used["ide"]
         if on_ide > limit:
             raise UserInputError(
                 f"--disk: {on_ide} disks do not fit on two IDE channels"
-                f"{' beside the CD-ROM' if self.cdrom else ''}; {limit} would do, and more with if=virtio"
+                f"{' beside the CD-ROM' if limit == 3 else ''}; {limit} would do, and more with if=virtio"
             )
-        virtio = len(self.disks) - on_ide + len(self.networks) + len(self.shares)
+        on_ahci = used["ahci"] + (cdrom == "ahci")
+        if on_ahci > AHCI_PORTS:
+            raise UserInputError(f"--disk: {on_ahci} drives do not fit on the {AHCI_PORTS} ports of the AHCI adapter")
+        adapters = used["virtio"] + used["nvme"] + bool(on_ahci) + bool(used["scsi"] or cdrom == "scsi")
+        virtio = adapters + len(self.networks) + len(self.shares)
         virtio += self.virtio_rng + bool(self.virtio_consoles) + self.balloon
         if virtio > VIRTIO_SLOTS:
             raise UserInputError(f"--disk: {virtio} virtio devices are more than the {VIRTIO_SLOTS} free PCI slots")

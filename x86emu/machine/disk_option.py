@@ -1,4 +1,9 @@
-"""What `--disk` says: FILE[,if=ide|virtio|nvme][,format=raw|qcow2][,snapshot][,readonly]; `,,` is a comma in FILE."""
+"""What `--disk`, `--cdrom` and `--floppy` say; `,,` is a comma in a file's name.
+
+--disk FILE[,if=ide|ahci|scsi|virtio|nvme][,format=raw|qcow2][,snapshot][,readonly]
+--cdrom FILE[,if=ide|ahci|scsi][,session=SECTOR]...
+--floppy FILE[,format=raw|qcow2][,snapshot][,readonly]
+"""
 
 from __future__ import annotations
 
@@ -8,7 +13,8 @@ from pathlib import Path
 from x86emu.errors import UserInputError
 from x86emu.storage.opening import FORMATS
 
-INTERFACES = ("ide", "virtio", "nvme")
+INTERFACES = ("ide", "ahci", "scsi", "virtio", "nvme")
+CDROM_INTERFACES = ("ide", "ahci", "scsi")
 
 
 @dataclass(frozen=True)
@@ -59,3 +65,38 @@ def parse_disk(text: str, option: str = "--disk") -> DiskOption:
 def parse_floppy(text: str) -> DiskOption | None:
     """What `--floppy` says: FILE[,format=raw|qcow2][,snapshot][,readonly], or none for an empty drive."""
     return None if text == "none" else parse_disk(text, "--floppy")
+
+
+@dataclass(frozen=True)
+class CdromOption:
+    """A CD-ROM drive.  `path` None is an empty one; `sessions` are the first sectors of the medium's sessions."""
+
+    path: Path | None
+    interface: str = "ide"
+    sessions: tuple[int, ...] = (0,)
+
+    @classmethod
+    def of(cls, cdrom: Path | CdromOption) -> CdromOption:
+        """A path alone is a disc in an IDE drive."""
+        return cdrom if isinstance(cdrom, CdromOption) else cls(cdrom)
+
+
+def parse_cdrom(text: str) -> CdromOption:
+    """What `--cdrom` says; `none` is an empty drive."""
+    name, *parts = text.replace(",,", "\0").split(",")
+    name = name.replace("\0", ",")
+    if not name:
+        raise UserInputError(f"--cdrom {text}: names no file; disc.iso would do")
+    interface, sessions = "ide", [0]
+    for part in parts:
+        key, _, value = part.partition("=")
+        if key == "if" and value in CDROM_INTERFACES:
+            interface = value
+        elif key == "session" and value.isdecimal() and int(value) > sessions[-1]:
+            sessions.append(int(value))
+        else:
+            raise UserInputError(
+                f"--cdrom {text}: {part!r} is not understood; if={'|'.join(CDROM_INTERFACES)} and session=SECTOR are,"
+                " the latter for the first sector of each session behind the first, in order"
+            )
+    return CdromOption(None if name == "none" else Path(name), interface, tuple(sessions))

@@ -58,13 +58,14 @@ from x86emu.machine import run as running
 from x86emu.machine.address_map import AddressMap
 from x86emu.machine.config import DEFAULT_CPU, MachineConfig, parse_memory
 from x86emu.machine.consoles import Console, Screen, SerialConsole
-from x86emu.machine.disk_option import DiskOption, parse_disk, parse_floppy
+from x86emu.machine.disk_option import CdromOption, DiskOption, parse_cdrom, parse_disk, parse_floppy
 from x86emu.machine.host_services import HostService
 from x86emu.machine.input import Keyboard, Mouse
 from x86emu.machine.interrupts import A20Gate, InterruptLines, MessageInterrupts, Tap
 from x86emu.machine.memory_map import DiskGeometry, MemoryLayout, cmos_contents
 from x86emu.machine.network_option import NetworkOption, parse_networks
 from x86emu.machine.pci_slots import PciSlots
+from x86emu.machine.removable import RemovableDrives
 from x86emu.machine.run import POLL_NANOSECONDS, SOON_NANOSECONDS, RunResult, StopReason
 from x86emu.virt.explain import explain
 
@@ -116,7 +117,7 @@ class Machine:
         cpus: int = 1,
         cpu: str = DEFAULT_CPU,
         disk: str | Path | Sequence[str | Path | DiskOption] = (),
-        cdrom: str | Path | None = None,
+        cdrom: str | Path | CdromOption | None = None,
         floppy: str | Path | Sequence[str | Path | DiskOption | None] = (),
         kernel: str | Path | None = None,
         initrd: str | Path | None = None,
@@ -137,7 +138,7 @@ class Machine:
                 cpus=cpus,
                 cpu=cpu,
                 disks=tuple(parse_disk(entry) if isinstance(entry, str) else entry for entry in given),
-                cdrom=Path(cdrom) if cdrom is not None else None,
+                cdrom=parse_cdrom(cdrom) if isinstance(cdrom, str) else cdrom,
                 floppies=tuple(parse_floppy(entry) if isinstance(entry, str) else entry for entry in in_drives),
                 kernel=Path(kernel) if kernel is not None else None,
                 initrd=Path(initrd) if initrd is not None else None,
@@ -153,6 +154,7 @@ class Machine:
         self.layout = MemoryLayout.of(config.memory)
         self.devices: dict[str, Device] = {}
         self.images: list[Image] = []
+        self.removable = RemovableDrives(self)
         self.stop_reason: StopReason | None = None
         self.stop_detail = ""
         self.exit_status = 0
@@ -427,6 +429,17 @@ class Machine:
         from x86emu._core import Engine
 
         self.engine = Engine(self.memory, self.wiring, self.clock, self.signals, self.model)
+
+    # --- media
+
+    def change_cdrom(self, disc: str | Path, *, force: bool = False) -> None:
+        """Puts another disc in, a text being what `--cdrom` takes; UserInputError says why it cannot be."""
+        text = disc if isinstance(disc, str) else str(disc).replace(",", ",,")
+        self.removable.change("cd0", text, force=force)
+
+    def eject(self, drive: str = "cd0", *, force: bool = False) -> None:
+        """Presses a drive's button: `cd0`, `fd0` or `fd1`; UserInputError where the guest has locked it."""
+        self.removable.eject(drive, force=force)
 
     # --- what the board does
 

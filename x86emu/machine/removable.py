@@ -3,105 +3,119 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from x86emu.devices.atapi_cdrom import AtapiCdrom
 from x86emu.devices.floppy_drive import FORMATS, FloppyDrive, format_of
+from x86emu.devices.scsi_cdrom import ScsiCdrom
 from x86emu.errors import UserInputError
-from x86emu.machine.media import open_cdrom, open_disk
+from x86emu.machine.disk_option import parse_cdrom, parse_floppy
 
 if TYPE_CHECKING:
     from x86emu.machine.pc import Machine
     from x86emu.storage import Image
 
 ALIASES = {"cdrom": "cd0", "ide1-cd0": "cd0", "floppy0": "fd0", "floppy1": "fd1", "a": "fd0", "b": "fd1"}
+Drive = AtapiCdrom | ScsiCdrom | FloppyDrive
 
 
-class CdromDrive(Protocol):
-    """A CD-ROM drive of any controller, as the host's side sees it."""
+class RemovableDrives:
+    """`cd0`, `fd0` and `fd1`, as far as the machine has them; also by the names in ALIASES."""
 
-    def insert(self, medium: Image, /) -> object: ...
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self.drives: dict[str, Drive] = {}
 
-    def eject(self, *, force: bool = False) -> bool: ...
+    def add(self, name: str, drive: Drive) -> None:
+        """Says what the drive is called."""
+        self.drives[name] = drive
 
+    def media(self) -> dict[str, Path | None]:
+        """Which image is in which drive."""
+        return {name: image.path if (image := self.image(name)) else None for name in self.drives}
 
-Drive = CdromDrive | FloppyDrive
+    def drive(self, name: str) -> Drive:
+        """UserInputError where there is no such drive."""
+        drive = self.drives.get(ALIASES.get(name.lower(), name.lower()))
+        if drive is None:
+            known = ", ".join(self.drives) or "none"
+            raise UserInputError(f"There is no drive {name!r} whose medium can be changed; this machine has: {known}.")
+        return drive
 
+    def image(self, name: str) -> Image | None:
+        """What is in a drive, with the tray open or closed."""
+        drive = self.drive(name)
+        if isinstance(drive, FloppyDrive):
+            medium = drive.medium
+        else:
+            medium = drive.unit.inserted if isinstance(drive, AtapiCdrom) else drive.inserted
+        return next((image for image in self._machine.images if image is medium), None)
 
-def drives(machine: Machine) -> dict[str, Drive]:
-    """cd0 ... in the order of their controllers, fd0 and fd1."""
-    found: dict[str, Drive] = {}
-    cdroms: list[CdromDrive] = [
-        drive for channel in machine.ide.channels for drive in channel.drives if isinstance(drive, AtapiCdrom)
-    ]
-    for number, cdrom in enumerate(cdroms):
-        found[f"cd{number}"] = cdrom
-    for number, floppy in enumerate(machine.floppies):
-        found[f"fd{number}"] = floppy
-    return found
+    def eject(self, name: str, *, force: bool = False) -> None:
+        """Takes the medium out and gives its image back.
 
+        UserInputError where there is no such drive, and where the guest has locked the tray: it is told that somebody
+        pressed the button, and may open it itself; `force` takes the medium out all the same.
+        """
+        drive, image = self.drive(name), self.image(name)
+        if isinstance(drive, FloppyDrive):
+            drive.eject()
+        elif not drive.eject(force=force):
+            raise UserInputError(
+                f"The guest has locked the tray of {name}; it has been asked to let go. Try again, or force it: eject"
+                f" -f {name}"
+            )
+        self._give_back(image)
 
-def drive_named(machine: Machine, name: str) -> Drive:
-    """UserInputError where there is no such drive."""
-    there = drives(machine)
-    drive = there.get(ALIASES.get(name.lower(), name.lower()))
-    if drive is None:
-        known = ", ".join(there) or "none"
-        raise UserInputError(f"There is no drive {name!r} whose medium can be changed; this machine has: {known}.")
-    return drive
+    def change(self, name: str, text: str, *, force: bool = False) -> None:
+        """Puts another medium in, given as `--cdrom` or `--floppy` take it.
 
+        UserInputError as `eject`, or where the image cannot be used; then the drive keeps what it has.
+        """
+        drive = self.drive(name)
+        if isinstance(drive, FloppyDrive):
+            self._change_floppy(name, drive, text)
+            return
+        from x86emu.machine import disks
 
-def medium_of(drive: Drive) -> Image | None:
-    """What is in a drive, with the tray open or closed."""
-    medium = getattr(drive, "medium", None)
-    return medium if medium is not None else getattr(drive, "_medium", None)
+        disc = parse_cdrom(text)
+        if disc.path is None:
+            self.eject(name, force=force)
+            return
+        medium = disks.open_disc(self._machine, disc.path, disc.sessions)
+        try:
+            if self.image(name) is not None:
+                self.eject(name, force=force)
+        except UserInputError:
+            self._give_back(medium)
+            raise
+        drive.insert(medium, disc.sessions)
 
+    def _change_floppy(self, name: str, drive: FloppyDrive, text: str) -> None:
+        from x86emu.machine import disks
 
-def eject(machine: Machine, name: str, *, force: bool = False) -> None:
-    """Takes the medium out.  UserInputError where there is no such drive or the guest has locked it."""
-    drive = drive_named(machine, name)
-    medium = medium_of(drive)
-    if isinstance(drive, FloppyDrive):
-        drive.eject()
-    elif not drive.eject(force=force):
-        raise UserInputError(
-            f"The guest has locked the tray of {name}; it has been asked to let go. Try again, or force it: eject -f"
-            f" {name}"
-        )
-    _give_back(machine, medium)
+        option = parse_floppy(text)
+        if option is None:
+            self.eject(name)
+            return
+        image = disks.open_floppy(self._machine, option)
+        format = format_of(image.sectors)
+        if format is None or format.name not in drive.kind.formats:
+            self._give_back(image)
+            known = ", ".join(form.name for form in FORMATS if form.name in drive.kind.formats)
+            raise UserInputError(f"The image {image.path} has {image.size >> 10} KiB; this drive takes {known}.")
+        before = self.image(name)
+        drive.insert(image)
+        self._give_back(before)
 
-
-def change(machine: Machine, name: str, path: Path, *, read_only: bool = False) -> None:
-    """Puts another medium in.  UserInputError where the file cannot be used or the drive is locked."""
-    drive = drive_named(machine, name)
-    image: Image
-    if isinstance(drive, FloppyDrive):
-        image = open_disk(path, snapshot=machine.config.snapshot, read_only=read_only)
-        if format_of(image.sectors) is None or format_of(image.sectors).name not in drive.kind.formats:  # type: ignore[union-attr]
-            size, known = image.size >> 10, ", ".join(form.name for form in FORMATS if form.name in drive.kind.formats)
+    def _give_back(self, image: Image | None) -> None:
+        if image is None:
+            return
+        self._machine.images.remove(image)
+        try:
             image.close()
-            raise UserInputError(f"The image {path} has {size} KiB; this drive takes {known}.")
-    else:
-        image = open_cdrom(path)
-    try:
-        if medium_of(drive) is not None:
-            eject(machine, name)
-    except UserInputError:
-        image.close()
-        raise
-    machine.images.append(image)
-    drive.insert(image)
-
-
-def _give_back(machine: Machine, medium: Image | None) -> None:
-    if medium is None:
-        return
-    if medium in machine.images:
-        machine.images.remove(medium)
-    try:
-        medium.close()
-    except OSError as error:
-        raise UserInputError(
-            f"What the guest wrote last could not be stored in {medium.path} ({error.strerror or error}); make room on"
-            " the host and check the image."
-        ) from None
+        except OSError as error:
+            raise UserInputError(
+                f"What the guest wrote last could not be stored in {image.path} ({error.strerror or error}); make room"
+                " on the host and check the image."
+            ) from None

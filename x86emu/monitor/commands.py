@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from x86emu.errors import UserInputError
-from x86emu.machine import removable, sleep
+from x86emu.machine import sleep
 from x86emu.machine.run import StopReason
 from x86emu.monitor import memory_dump
 from x86emu.monitor.info import SUBJECTS
@@ -126,12 +126,12 @@ def _eject(context: Context, arguments: list[str]) -> str:
     names = arguments[1:] if force else arguments
     if len(names) != 1:
         raise UserInputError("eject [-f] DRIVE takes one drive, such as cd0.")
-    removable.eject(context.machine, names[0], force=force)
+    context.machine.removable.eject(names[0], force=force)
     return ""
 
 
 def _change(context: Context, arguments: list[str]) -> str:
-    removable.change(context.machine, arguments[0], Path(" ".join(arguments[1:])))
+    context.machine.removable.change(arguments[0], " ".join(arguments[1:]))
     return ""
 
 
@@ -242,7 +242,7 @@ def _balloon(context: Context, arguments: list[str]) -> str:
 
 
 def _drives(context: Context) -> list[str]:
-    return list(removable.drives(context.machine))
+    return list(context.machine.removable.drives)
 
 
 def _names(context: Context) -> list[str]:

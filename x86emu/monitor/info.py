@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from x86emu import __version__
 from x86emu.bus.pci import COMMAND, INTERRUPT_LINE, INTERRUPT_PIN, PciFunction
 from x86emu.errors import UserInputError
-from x86emu.machine import removable
 from x86emu.monitor.memory_dump import code_bits
 from x86emu.monitor.paging import Page, enabled, pages
 from x86emu.monitor.values import REGISTERS_64
@@ -132,7 +131,7 @@ def block(machine: Machine, cpu: Processor) -> str:
         note = ", read-only" if image.read_only else ""
         return f"{name}: {image.path} ({type(image).__name__.removesuffix('Image').lower()}, {image.size} bytes{note})"
 
-    lines = [describe(name, removable.medium_of(drive)) for name, drive in removable.drives(machine).items()]
+    lines = [describe(name, machine.removable.image(name)) for name in machine.removable.drives]
     for number, channel in enumerate(machine.ide.channels):
         for unit, drive in enumerate(channel.drives):
             if drive is not None and hasattr(drive, "backend"):

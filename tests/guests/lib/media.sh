@@ -78,6 +78,19 @@ install_syslinux_fat() {
     syslinux --install --offset $((GK_PART_START * 512)) "$disk"
     dd if="$root/usr/lib/syslinux/mbr/mbr.bin" of="$disk" bs=440 count=1 conv=notrunc status=none
 }
+# make_floppy FILE DIR  - a 1.44M disk with FAT12 and SYSLINUX, made from scratch.
+make_floppy() {
+    local floppy=$1 dir=$2 root
+    root=$(tool_root amd64 syslinux-common)
+    use_tool mkfs.vfat dosfstools
+    use_tool mcopy mtools
+    use_tool syslinux syslinux
+    cp "$root/usr/lib/syslinux/modules/bios/ldlinux.c32" "$dir/"
+    rm -f "$floppy"
+    mkfs.vfat -F 12 -n GKFLOPPY -i 47554600 -C "$floppy" 1440 >/dev/null
+    (cd "$dir" && mcopy -Q -s -m -i "$floppy" -- * ::)
+    syslinux --install "$floppy"
+}
 # make_iso_isolinux ISO DIR  - ISO 9660 with ISOLINUX (El Torito, no emulation);
 # DIR/isolinux/isolinux.cfg must exist.  Also bootable as a hard disk (isohybrid).
 make_iso_isolinux() {
