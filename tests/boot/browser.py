@@ -87,6 +87,11 @@ class Browser:
         element = self._call("POST", f"{self._session}/element", using="css selector", value=selector)
         self._call("POST", f"{self._session}/element/{next(iter(element.values()))}/value", text=text)
 
+    def click(self, selector: str) -> None:
+        """Clicks at the element that `selector` finds."""
+        element = self._call("POST", f"{self._session}/element", using="css selector", value=selector)
+        self._call("POST", f"{self._session}/element/{next(iter(element.values()))}/click")
+
     def pixels(self, selector: str = "canvas") -> NDArray[np.uint8]:
         """Red, green and blue of a canvas."""
         url = self.run(f"return document.querySelector('{selector}').toDataURL('image/png')")
