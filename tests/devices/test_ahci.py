@@ -1,5 +1,6 @@
 """SATA disks and CD-ROMs at an AHCI adapter, from its registers and memory structures; no guest."""
 
+import random
 import struct
 
 import pytest
@@ -274,3 +275,37 @@ def test_state(adapter, memory, image):
     other = Adapter(memory, AtaDisk(image, serial_ata=True))
     other.function.load(state)
     assert other.run(frame(0x29, 9, 8), [(DATA, 4096)]) == 0x50 and other.level
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_random_driver_breaks_nothing(memory, seed):
+    dice = random.Random(seed)
+    drives = AtaDisk(Image(5000), serial_ata=True), AtapiCdrom(MemoryImage(100, 2048, True), serial_ata=True)
+    adapter = Adapter(memory, *drives).start(0)
+    adapter.start(1)
+    for _ in range(1500):
+        adapter.port = dice.randrange(2)
+        kind = dice.randrange(6)
+        value = dice.choice((0, 1, dice.getrandbits(5), dice.getrandbits(32)))
+        if kind == 0:
+            adapter.put(dice.choice((dice.randrange(0x300) & ~3, 0x100 + 4 * dice.randrange(16))), value)
+        elif kind == 1:
+            adapter.mmio.read(ABAR + dice.randrange(0x1000), dice.choice((1, 2, 4)))
+        elif kind == 2:
+            adapter.start(adapter.port)
+        else:
+            known = (0x25, 0x35, 0x60, 0x61, 0xA0, 0xEC, 0xA1, 0x20, 0x30, 0x06, 0x2F)
+            command = dice.choice((*known, dice.getrandbits(8)))
+            built = frame(command, dice.randrange(6000), dice.randrange(20), dice.getrandbits(4), dice.getrandbits(8))
+            if dice.random() < 0.2:
+                built = bytes((0x27, 0)).ljust(15, b"\0") + bytes((dice.getrandbits(8),))
+            regions = [
+                (dice.choice((DATA, dice.getrandbits(20), dice.getrandbits(64))), dice.randrange(1, 20000))
+                for _ in range(dice.randrange(4))
+            ]
+            slot = dice.randrange(32)
+            packet = bytes((dice.choice((0, 3, 0x12, 0x28, 0xBE, 0x55, dice.getrandbits(8))),)) + dice.randbytes(11)
+            adapter.prepare(slot, built, regions, packet=packet, flags=dice.choice((0, 0x20, 0x40)))
+            adapter.pput(PXSACT, dice.choice((0, 1 << slot)))
+            adapter.pput(PXCI, dice.choice((1 << slot, dice.getrandbits(32))))
+    adapter.function.load(adapter.function.save())

@@ -1,5 +1,7 @@
 """Floppy drives behind the 82077AA and channel 2 of the 8237A, as a driver programs them; no guest."""
 
+import random
+
 import pytest
 from ide_fixtures import MemoryImage
 
@@ -299,3 +301,23 @@ def test_image_that_is_cut_off_reads_as_zeros_behind_its_end(irq, clock, memory)
     floppy.prepare(TO_MEMORY, 512)
     assert floppy.run(0x46, 0, 79, 0, 1, 2, 18, 0x1B, 0xFF)[0] == 0
     assert memory.read(BUFFER, 512) == bytes(512)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_random_driver_breaks_nothing(irq, clock, memory, seed):
+    dice = random.Random(seed)
+    floppy = Floppy(irq, clock, memory, FloppyDrive(MemoryImage(2880)), FloppyDrive())
+    for _ in range(3000):
+        kind = dice.randrange(8)
+        if kind < 4:
+            codes = (0x46, 0x45, 0x4D, 0x4A, 0x51, 0x56, 0x42, 0x07, 0x0F, 0x08, 0x03, dice.getrandbits(8))
+            floppy.fdc.write(5, 1, dice.choice((0, 1, 2, 18, dice.getrandbits(8), *codes)))
+        elif kind == 4:
+            floppy.fdc.write(dice.randrange(6), 1, dice.choice((0x1C, 0x3C, dice.getrandbits(8))))
+        elif kind == 5:
+            floppy.prepare(dice.choice((TO_MEMORY, FROM_MEMORY, VERIFY)), dice.choice((512, 4096, 65536)))
+        elif kind == 6:
+            clock.advance(dice.choice((1_000, 1_000_000, 300_000_000)))
+        else:
+            assert 0 <= floppy.fdc.read(dice.randrange(6), 1) <= 0xFF
+    floppy.fdc.load(floppy.fdc.save())

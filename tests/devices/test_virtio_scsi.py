@@ -1,5 +1,6 @@
 """SCSI disks and CD-ROMs behind virtio-scsi, from the driver's side; no guest."""
 
+import random
 import struct
 
 import pytest
@@ -274,3 +275,21 @@ def test_state(memory, bus, disk, disc):
     other = Bus(memory, disk, disc)
     other.driver.function.load(state)
     assert other.cdrom.locked and other.cdrom.attention is None
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_random_commands_break_nothing(memory, disk, disc, seed):
+    dice = random.Random(seed)
+    bus = Bus(memory, disk, disc).ready()
+    codes = sorted({*ScsiDisk.COMMANDS, *ScsiCdrom.COMMANDS})
+    for _ in range(1500):
+        cdb = bytes((dice.choice(codes) if dice.random() < 0.95 else dice.getrandbits(8),))
+        cdb += bytes(dice.choice((0, 0, 0, 1, 2, dice.getrandbits(8))) for _ in range(15))
+        out = dice.choice((b"", b"", dice.randbytes(dice.choice((4, 24, 512, 2048)))))
+        response, status, sense, _, _ = bus.run(
+            dice.randrange(3), cdb, out, 0 if out else dice.choice((0, 4, 36, 512, 4096)), lun=dice.choice((0, 0, 0, 5))
+        )
+        assert response in (0, 1, 3) and (status == 2) == bool(sense)
+        if dice.random() < 0.05:
+            bus.cdrom.insert(disc) if bus.cdrom.backend is None else bus.cdrom.eject(force=True)
+    bus.driver.function.load(bus.driver.function.save())

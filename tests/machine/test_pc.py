@@ -189,3 +189,25 @@ def test_accesses_are_counted_by_device(build: Callable[..., Machine]) -> None:
     machine.ports.write(0x402, 1, ord("x"))
     assert machine.ports.statistics()["debug console"] == (0, 1)
     assert machine.debug_console.text == "x"
+
+
+@pytest.mark.parametrize("address", [0xFED0_0000, 0xFEC0_0000, 0xA0000, 0xFFFF_0000, 0x7000_0000])
+def test_a_disk_read_into_anything_but_ram_goes_nowhere(
+    build: Callable[..., Machine], tmp_path: Path, address: int
+) -> None:
+    disk = tmp_path / "disk.img"
+    disk.write_bytes(b"\x5a" * MIB)
+    machine = build(disk=disk, snapshot=True)
+    before = machine.state_hash(), machine.mmio.read(0xFED0_0010, 4), bytes(machine.memory.rom)
+    pci_write(machine, 1, 1, 0x20, 4, 0xC000)
+    pci_write(machine, 1, 1, 0x04, 2, 5)
+    pci_write(machine, 1, 1, 0x40, 4, 0x80008000)
+    machine.memory.write(0x5000, struct.pack("<II", address, 0x8000_0200))
+    ports = machine.ports
+    ports.write(0xC004, 4, 0x5000)
+    for port, value in ((0x1F6, 0xE0), (0x1F2, 1), (0x1F3, 0), (0x1F4, 0), (0x1F5, 0), (0x1F7, 0xC8)):
+        ports.write(port, 1, value)
+    ports.write(0xC000, 1, 9)
+    assert ports.read(0x1F7, 1) == 0x50 and ports.read(0xC002, 1) & 7 == 4
+    machine.memory.write(0x5000, bytes(8))
+    assert before == (machine.state_hash(), machine.mmio.read(0xFED0_0010, 4), bytes(machine.memory.rom))

@@ -58,8 +58,13 @@ def traffic(image: Image, mirror: bytearray, seed: int, operations: int = 150) -
             mirror[low:high] = after
         elif kind == "flush":
             image.flush()
-        else:
+        elif dice.random() < 0.5:
             assert image.read(first, count) == mirror[low:high]
+        else:
+            into = bytearray(high - low)
+            cuts = sorted({0, len(into), *(dice.randrange(len(into)) for _ in range(dice.randrange(4)))})
+            image.read_into(first, [memoryview(into)[a:b] for a, b in zip(cuts, cuts[1:], strict=False)])
+            assert into == mirror[low:high]
     assert image.read(0, image.sectors) == mirror
 
 
