@@ -122,6 +122,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     host.add_argument("--serial", metavar="WHERE", action="append", default=[],
                       help="stdio, none, pty, file:NAME or tcp:HOST:PORT (default stdio); again: COM2-4")  # fmt: skip
     host.add_argument("--parallel", metavar="file:NAME", help="a printer at LPT1 that prints into a file")
+    host.add_argument("--speaker", metavar="FILE.wav", help="what the PC speaker gives, by virtual time")
     host.add_argument("--virtio-console", metavar="WHERE[,name=N]", action="append", default=[],
                       help="a virtio terminal, or a port named N; as --serial, again for more")  # fmt: skip
     host.add_argument("--display", metavar="KIND", default="none", type=_display,
@@ -302,6 +303,7 @@ def run(options: argparse.Namespace) -> int:
     import json
     import signal
     import threading
+    from pathlib import Path
 
     from x86emu.display_backends import SharedSerial, TextDisplay, open_web, web_port
     from x86emu.machine.key_script import KeyScript
@@ -339,6 +341,8 @@ def run(options: argparse.Namespace) -> int:
             machine.debug_console.listeners.append(debug_output.write_bytes)
         if trace_output is not None:
             machine.trace(lambda line: trace_output.write_bytes(line.encode() + b"\n"))
+        if options.speaker is not None:
+            machine.speaker.record(Path(options.speaker))
         if options.parallel is not None:
             kind, _, name = options.parallel.partition(":")
             if kind != "file" or not name:

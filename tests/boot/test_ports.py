@@ -6,7 +6,8 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from tests.boot.kit import boot, guest
+from tests.boot.kit import PATIENCE, boot, firmware, guest
+from x86emu.machine import Machine, StopReason
 
 SCRIPT = """
 stty -F /dev/ttyS1 raw 2>/dev/null
@@ -101,3 +102,41 @@ def test_linux_shares_a_folder_and_prints(tmp_path: Path) -> None:
     # The links lead to files of the guest, which has none of these.
     assert not any(name in run.serial for name in ("folder", "initrd", "stats.json")), run
     assert (tmp_path / "printed").read_bytes().replace(b"\r", b"") == b"to the printer\n"
+
+
+MOUSE = """
+until grep -q Mouse /proc/bus/input/devices; do usleep 100000; done
+for input in /sys/class/input/event*; do
+    case "$(cat $input/device/name)" in *Mouse*) device=/dev/input/${input##*/}; cat $input/device/name ;; esac
+done
+echo "mouse at $device"
+dd if=$device bs=16 count=10 of=/tmp/events 2>/dev/null
+od -A n -v -w16 -t d2 /tmp/events | while read -r a b c d type code low high; do echo "event $type $code $low"; done
+"""
+
+
+def test_linux_has_a_mouse_with_a_wheel(tmp_path: Path) -> None:
+    options = dict(zip(*[iter(firmware())] * 2, strict=True))
+    with Machine(
+        options.get("--bios"),
+        kernel=guest("linux32.vmlinuz"),
+        initrd=with_script(guest("linux32-disk.cpio.gz"), MOUSE, tmp_path),
+        append="console=ttyS0 gk.load=psmouse,evdev gk.run=script",
+    ) as machine:
+        result = machine.run(until="mouse at /dev/input/event", timeout=PATIENCE)
+        assert result.reason is StopReason.EXPECTATION_MET, machine.serial.text[-3000:]
+        machine.run(100_000_000)
+        for action in (
+            lambda: machine.mouse.move(30, 5), lambda: machine.mouse.move(0, 0, 1), lambda: machine.mouse.press("left"),
+            lambda: machine.mouse.release("left"),
+        ):  # fmt: skip
+            action()
+            machine.run(100_000_000)
+        machine.mouse.move(1, 1)
+        machine.run(timeout=PATIENCE)
+        text = machine.serial.text
+        assert "ImPS/2 Generic Wheel Mouse" in text, text[-3000:]
+        events = [tuple(map(int, line.split()[1:])) for line in text.splitlines() if line.startswith("event ")]
+        # EV_REL: REL_X 0, REL_Y 1, REL_WHEEL 8 (towards the user is negative); EV_KEY: BTN_LEFT 272.
+        for event in ((2, 0, 30), (2, 1, 5), (2, 8, -1), (1, 272, 1), (1, 272, 0)):
+            assert event in events, events

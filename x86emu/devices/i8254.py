@@ -10,6 +10,7 @@ as one edge at its end; the refresh bit of port 61h toggles every 18 ticks, as a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from x86emu.bus.clock import Clock, Event
@@ -292,6 +293,7 @@ class I8254(Device):
         self.port61 = 0
         self._event: Event | None = None
         self.counters[2].gate = False
+        self.speaker_changed: Callable[[], object] | None = None
         self._speaker = SpeakerPort(self, clock)
         self.port61_native = self._speaker.native
         self._publish()
@@ -307,6 +309,8 @@ class I8254(Device):
     def _publish(self) -> None:
         """Tells the C side of port 61h what counter 2 does; to be called after every access that may change it."""
         self._speaker.publish(self.port61, self.counters[2])
+        if self.speaker_changed is not None:
+            self.speaker_changed()
 
     def _tick(self) -> int:
         return ticks_at(self.clock.now())

@@ -67,6 +67,7 @@ from x86emu.machine.network_option import NetworkOption, parse_networks
 from x86emu.machine.pci_slots import PciSlots
 from x86emu.machine.removable import RemovableDrives
 from x86emu.machine.run import POLL_NANOSECONDS, SOON_NANOSECONDS, RunResult, StopReason
+from x86emu.machine.speaker import Speaker
 from x86emu.virt.explain import explain
 
 if TYPE_CHECKING:
@@ -105,8 +106,8 @@ class Machine:
     value cannot be used.  `close()` gives the disk images back, as `with Machine(...) as machine:` does.
 
     Attributes: `cpus` (registers), `memory` (guest-physical, sliced), `serial` (COM1; `serial_ports` has all),
-    `virtio_consoles`, `printer`, `debug_console` and `screen` (consoles), `keyboard`, `mouse`, `balloon`, `clock`
-    (virtual nanoseconds), `ports` and `mmio` (address spaces), `devices` (by name).
+    `virtio_consoles`, `printer`, `debug_console` and `screen` (consoles), `keyboard`, `mouse`, `speaker`, `balloon`,
+    `clock` (virtual nanoseconds), `ports` and `mmio` (address spaces), `devices` (by name).
     """
 
     def __init__(
@@ -266,6 +267,8 @@ class Machine:
             service.close()
         for share in self.shares:
             share.close()
+        if hasattr(self, "speaker"):
+            self.speaker.close()
         images, self.images = self.images, []
         failed: list[str] = []
         for image in images:
@@ -308,6 +311,7 @@ class Machine:
         self.bridge = Piix3(InterruptLines(self.pic, self.ioapic), self._reset_request)
         self.hpet = self._add(Hpet(self.clock, self.ioapic, self.bridge.isa))
         self.pit = self._add(I8254(self.clock, IrqLine(self.hpet, 0, "pit")))
+        self.speaker = Speaker(self.pit, self.clock)
         ports = self.ports
         ports.map(0x20, 2, self.pic.read_master, self.pic.write_master, "8259 master", sizes=(1,))
         ports.map(0xA0, 2, self.pic.read_slave, self.pic.write_slave, "8259 slave", sizes=(1,))
