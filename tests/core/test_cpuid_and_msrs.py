@@ -199,3 +199,8 @@ def test_tsc_deadline_interrupts_on_the_tsc() -> None:
         m.run("fb eb fe", budget=20000)
     assert interrupt.value.args[0] == 0x40
     assert m.rdmsr(0x6E0) == 0
+
+
+def test_the_tsc_counts_with_the_p0_frequency_where_it_is_invariant() -> None:
+    assert BareMachine(model="epyc_genoa").rdmsr(0xC001_0015) & 1 << 24
+    assert not BareMachine(model="athlon64_svm").rdmsr(0xC001_0015) & 1 << 24

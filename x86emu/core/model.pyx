@@ -17,6 +17,7 @@ from x86emu.isa.vmx_capabilities import capability_msrs
 cdef enum:
     MISC_LIMIT_CPUID = 0x400000
     MISC_MONITOR = 0x40000
+    HWCR_TSC_FREQ_SEL = 0x1000000
 
 # ---------------------------------------------------------------- tables
 
@@ -146,6 +147,8 @@ cdef void power_on_registers(Cpu* c) noexcept nogil:
     c.smbase = 0x30000
     c.misc_enable = 0x1801 | (MISC_MONITOR if c.features[FEATURE_MONITOR] else 0)
     c.ucode_revision = m.microcode
+    # BIOS and Kernel Developer's Guides, HWCR: with an invariant TSC the bit reads as one, and systems complain else.
+    c.hwcr = HWCR_TSC_FREQ_SEL if c.features[FEATURE_CONSTANT_TSC] else 0
     c.tsc_offset = -virtual_now(c)
     c.signals.tsc_offset = c.tsc_offset
     c.r[RDX] = m.signature

@@ -245,6 +245,9 @@ class Counter(Device):
         if self.latched_status is not None:
             status, self.latched_status = self.latched_status, None
             return status
+        # A read takes about a tick on the ISA bus: a count that was written before it is loaded by then.
+        if self.running and self.loaded_at is not None and tick < self.loaded_at and self.pending is None:
+            tick = self.loaded_at
         value = self.latched_count if self.latched_count is not None else self._visible(tick)
         if self.access == LSB_THEN_MSB:
             high, self.read_high_next = self.read_high_next, not self.read_high_next
