@@ -41,10 +41,11 @@ RULES = {
     ),  # fmt: skip
     "conform": ("", "_core", "bus", "core", "errors", "firmware", "isa", "machine"),
     "image_command": ("errors", "storage"),
+    "explain_command": ("errors", "virt"),
     "display_backends": ("display", "errors", "machine", "serial_backends"),
     "monitor": ("", "_core", "bus", "core.memory", "errors", "isa", "machine", "serial_backends"),
     "boot_command": ("display_backends", "errors", "firmware", "machine", "monitor", "serial_backends"),
-    "cli": ("", "boot_command", "conform", "errors", "image_command"),
+    "cli": ("", "boot_command", "conform", "errors", "explain_command", "image_command"),
     "__main__": ("cli",),
     "": (),
 }

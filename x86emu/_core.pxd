@@ -26,7 +26,7 @@ cdef class Engine:
     cdef readonly object model
     cdef public int64_t quantum
     cdef readonly object stop_reason
-    cdef object hook
+    cdef object hook, exit_hook
     cdef int64_t guest_deadline(self)
     # A round of turns that an instruction limit has cut: where it began, the longest turn so far, whose turn it is, what
     # is left of that turn (0: all) and what was used of it, and how many processors were active.

@@ -15,7 +15,7 @@ from x86emu.core.flags cimport read_rflags, write_rflags
 from x86emu.core.engine cimport *
 from x86emu.core.engine cimport kick as kick_cpu
 from x86emu.core.memory cimport PhysicalMemory
-from x86emu.core.model cimport ModelTables
+from x86emu.core.model cimport ModelTables, ProcessorModel
 from x86emu.core.mmu cimport refresh_mode, refresh_segment, tlb_flush_all, tlb_flush_everything, load_pdptes
 from x86emu.core.decode cimport decode, Decoded
 from x86emu.core.trace cimport flush_traces
@@ -386,6 +386,14 @@ cdef class Processor:
         """SVM's global interrupt flag."""
         return self.state.virt.gif
 
+    def last_branches(self) -> tuple:
+        """What DEBUGCTL.LBR recorded: last branch from, to, and the last one before an interrupt, from, to."""
+        return self.state.lbr_from, self.state.lbr_to, self.state.last_int_from, self.state.last_int_to
+
+    def set_gif(self) -> None:
+        """Sets SVM's global interrupt flag, as STGI does."""
+        self.state.virt.gif = 1
+
     @property
     def vmcb(self):
         """Physical address of the control block of the last VMRUN."""
@@ -429,6 +437,59 @@ cdef class Processor:
             found.append((r.code, r.info1, r.info2, r.rip, r.cs_base, r.cr3, r.instructions))
         return found
 
+    def exit_records(self) -> list:
+        """The last exits, oldest first, each a dictionary: what exits() tells and the guest's state at the time."""
+        cdef Virtualization* v = &self.state.virt
+        cdef uint64_t n = v.n_exits
+        cdef ExitRecord* r
+        found = []
+        for k in range(max(0, <object>n - N_EXIT_RECORDS), n):
+            r = &v.exits[<uint64_t>k % N_EXIT_RECORDS]
+            record = dict(r[0])
+            record["bytes"] = (<const char*>&r.bytes[0])[:r.n_bytes]
+            record["number"] = k
+            found.append(record)
+        return found
+
+    def exit_counters(self) -> dict:
+        """(count, instructions in the guest before, instructions of the hypervisor after) by (guest mode, exit code)."""
+        cdef ExitCounter* e
+        cdef uint32_t slot
+        found = {}
+        for slot in range(0x1A0):
+            e = &self.state.virt.exit_counters[slot]
+            if not e.count:
+                continue
+            if slot >= 0x120:
+                key = (2, slot - 0x120)
+            elif slot >= 0x110:
+                key = (1, (1 << 64) - (slot - 0x110))
+            else:
+                key = (1, slot if slot < 0x100 else slot + 0x300)
+            found[key] = (e.count, e.guest_time, e.host_time)
+        return found
+
+    def virtualization_facts(self) -> dict:
+        """What the rows about control blocks ask of the processor model: valid bits, address width, features."""
+        cdef ProcessorModel* m = <ProcessorModel*>self.state.model
+        return {
+            "cr4_valid": m.cr4_valid, "efer_valid": m.efer_valid, "asids": m.asids,
+            "physical_reserved": self.state.maxphyaddr_mask, "lm": int("lm" in self.model.features),
+            "npt": int("npt" in self.model.features), "vnmi": int("vnmi" in self.model.features),
+            "avic": int("avic" in self.model.features),
+        }
+
+    def fault_places(self) -> list:
+        """Where the faults of faults() were met, each a dictionary: rip, rsp, cs, cr3, cpl, bytes at rip ..."""
+        cdef FaultPlace* p
+        found = []
+        for k in range(3):
+            p = &self.state.fault_places[<int>k]
+            place = dict(p[0])
+            place["bytes"] = (<const char*>&p.bytes[0])[:p.n_bytes]
+            found.append(place)
+        return found
+
     def saved_state(self) -> bytes:
         """The saved sections as bytes: equal exactly when two processors are in the same architectural state."""
         cdef CpuState* c = self.state
@@ -442,6 +503,9 @@ cdef class Processor:
         result += start[:end - start]
         start = <const char*>&c.vmx
         end = <const char*>&c.vmx.saved_end
+        result += start[:end - start]
+        start = <const char*>&c.svm
+        end = <const char*>&c.svm.saved_end
         return result + start[:end - start]
 
     def __repr__(self):
@@ -543,6 +607,15 @@ cdef class Engine:
                 cpu.state.mode &= ~<uint32_t>MODE_HOOKED
             cpu.state.link = NULL
             kick_cpu(cpu.state)
+
+    def set_exit_hook(self, hook) -> None:
+        """Calls hook(cpu) at every exit from guest mode from now on, once it is recorded; None ends it."""
+        self.exit_hook = hook
+        if hook is None:
+            self.memory.shared.exit_hook = NULL
+            return
+        self.memory.shared.exit_hook = call_exit_hook
+        self.memory.shared.hook_object = <void*>self
 
     def run(self, max_instructions=None) -> str:
         """Runs until something asks to stop; returns why.
@@ -719,6 +792,15 @@ cdef void call_python_hook(CpuState* c) noexcept with gil:
         engine.wiring.exception = error
         c.board.stop = 1
         c.exit = EXIT_STOP
+
+
+cdef void call_exit_hook(CpuState* c) noexcept with gil:
+    cdef Engine engine = <Engine>c.shared.hook_object
+    try:
+        engine.exit_hook(<object>c.object)
+    except BaseException as error:
+        engine.wiring.exception = error
+        c.board.stop = 1
 
 
 x86emu.core.builder.link_handlers()

@@ -136,7 +136,9 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     host.add_argument("--pcap", metavar="FILE", help="record what goes over the networks, for Wireshark")
     host.add_argument("--debugcon", metavar="FILE", help="what firmware writes to port 402h; '-' is standard error")
     host.add_argument("--stats", metavar="FILE", help="write counters as JSON; '-' is standard error")
-    host.add_argument("--trace", metavar="FILE", help="write every instruction executed; '-' is standard error")
+    host.add_argument("--trace", metavar="FILE", help="write every instruction executed; '-' is standard error;"
+                      " exits[:FILE]: every exit from a guest of a hypervisor")  # fmt: skip
+    host.add_argument("--explain", metavar="FILE", help="write what guests of hypervisors did, for `x86emu explain`")
     end = boot.add_argument_group("when to end")
     end.add_argument("--expect", metavar="TEXT", help="end, with 0, as soon as a console shows TEXT")
     end.add_argument("--timeout", metavar="SECONDS", type=_seconds, help="end after that much host time")
@@ -336,11 +338,14 @@ def run(options: argparse.Namespace) -> int:
         screenshot = output("--screenshot", options.screenshot)
         debug_output = output("--debugcon", options.debugcon)
         stats_output = output("--stats", options.stats)
-        trace_output = output("--trace", options.trace)
+        trace_exits = options.trace is not None and options.trace.partition(":")[0] == "exits"
+        trace_output = output("--trace", options.trace.partition(":")[2] or "-" if trace_exits else options.trace)
+        explain_output = output("--explain", options.explain)
         if debug_output is not None:
             machine.debug_console.listeners.append(debug_output.write_bytes)
         if trace_output is not None:
-            machine.trace(lambda line: trace_output.write_bytes(line.encode() + b"\n"))
+            start_trace = machine.trace_exits if trace_exits else machine.trace
+            start_trace(lambda line: trace_output.write_bytes(line.encode() + b"\n"))
         if options.speaker is not None:
             machine.speaker.record(Path(options.speaker))
         if options.parallel is not None:
@@ -381,6 +386,9 @@ def run(options: argparse.Namespace) -> int:
             screenshot.write_bytes(machine.screenshot().png())
         if stats_output is not None:
             stats_output.write_bytes(json.dumps(machine.stats(), indent=1).encode() + b"\n")
+        if explain_output is not None:
+            explanation = machine.explanation() | {"ended": result.sentence}
+            explain_output.write_bytes(json.dumps(explanation).encode() + b"\n")
         if not options.quiet:
             print(f"x86emu: {result.sentence}", file=sys.stderr)
         return _exit_code(options, result)

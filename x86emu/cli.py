@@ -31,9 +31,11 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
     add_boot_parser(commands)
     add_conform_parser(commands)
+    from x86emu.explain_command import add_parser as add_explain_parser
     from x86emu.image_command import add_parser
 
     add_parser(commands)
+    add_explain_parser(commands)
     return parser
 
 
@@ -51,6 +53,13 @@ def image(options: argparse.Namespace) -> int:
     return run(options)
 
 
+def explain(options: argparse.Namespace) -> int:
+    """`x86emu explain`: what a run's guests of hypervisors did."""
+    from x86emu.explain_command import run
+
+    return run(options)
+
+
 def conform(options: argparse.Namespace) -> int:
     """`x86emu conform`: see x86emu.conform.cli."""
     from x86emu.conform.cli import conform as run
@@ -62,7 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Entry point; returns the exit code.  Unusable input gives one line on standard error, never a traceback."""
     options = build_parser().parse_args(arguments)
     try:
-        return {"boot": boot, "conform": conform, "image": image}[options.command](options)
+        return {"boot": boot, "conform": conform, "explain": explain, "image": image}[options.command](options)
     except UserInputError as error:
         print(f"x86emu: {error}", file=sys.stderr)
         return ExitCode.UNUSABLE_INPUT

@@ -184,8 +184,9 @@ def test_time_stamp_disable() -> None:
     assert m.fault("0f31") == GP
 
 
-def test_there_are_no_performance_counters() -> None:
-    assert BareMachine().fault("0f33", rcx=0) == GP
+def test_performance_counters_are_amds() -> None:
+    assert BareMachine(model="nehalem_ept").fault("0f33", rcx=0) == GP
+    assert BareMachine(model="phenom_rvi").fault("0f33", rcx=4) == GP
 
 
 def test_tsc_deadline_interrupts_on_the_tsc() -> None:

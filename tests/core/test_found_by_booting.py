@@ -41,8 +41,11 @@ def test_start_up_ipi_right_behind_init_starts_the_processor() -> None:
     assert signals.sipi_vector is None
 
 
-def test_a_processor_without_counters_has_no_counter_msrs() -> None:
-    """Linux that could write AMD's K7 event selects would read the counters with RDPMC, which raises #GP(0)."""
+def test_counter_msrs_and_rdpmc_go_together() -> None:
+    """Linux that can write AMD's K7 event selects reads the counters with RDPMC; Intel's models have neither."""
     machine = BareMachine("long", "default")
+    machine.run("0f30", rcx=0xC0010000, rax=0, rdx=0)
+    machine.run("0f33", rcx=0)
+    machine = BareMachine("long", "nehalem_ept")
     assert machine.fault("0f30", rcx=0xC0010000, rax=0, rdx=0) == (13, 0)
     assert machine.fault("0f33", rcx=0) == (13, 0)

@@ -13,11 +13,14 @@ from x86emu.core.resume cimport wires_up
 from x86emu.core.trace cimport flush_traces
 from x86emu.core.mmu cimport tlb_flush_everything, refresh_mode, refresh_segment
 from x86emu.core.interrupts cimport deliver_event, deliver_fault, check_debug_trap, instruction_breakpoints, raise_debug
+from x86emu.core.interrupts cimport record_branch, DEBUGCTL_LBR, DEBUGCTL_BTF
 from x86emu.core.interrupt_instructions cimport enters_handler
 from x86emu.core.system_calls cimport is_syscall
 from x86emu.core.model cimport power_on_registers, init_registers
 from x86emu.core.smm cimport enter_smm
 from x86emu.core.svm cimport *
+from x86emu.core.svm_exit cimport svm_exit
+from x86emu.core.avic cimport avic_candidate, avic_take
 from x86emu.core.vmx cimport vmx_reset, vmx_watch
 from x86emu.core.vmx_exit cimport vmx_take_wires
 from x86emu.core.sysregs cimport monitor_triggered
@@ -96,6 +99,14 @@ cdef void reset_processor(Cpu* c, bint power_on) noexcept nogil:
     c.virt.virtual_interrupt = 0
     c.virt.injecting = 0
     c.virt.gif = 1
+    c.svm.avic_enabled = 0
+    c.svm.x2avic = 0
+    c.svm.avic_store = 0
+    c.svm.software_event = 0
+    c.svm.virtual_nmi_enabled = 0
+    c.svm.virtual_nmi = 0
+    c.svm.guest_mode_execute_trap = 0
+    forget_control_block(c)
     vmx_reset(c)
     c.r[REG_RIP] = 0xFFF0
     c.activity = ACTIVITY_ACTIVE if c.index == 0 else ACTIVITY_WAIT_FOR_SIPI
@@ -123,7 +134,7 @@ cdef bint take_wires_svm(Cpu* c) noexcept nogil:
     cdef int vector
     if c.activity == ACTIVITY_SHUTDOWN:
         return False
-    if not guest:
+    if not guest or not c.virt.gif:
         if c.activity == ACTIVITY_WAIT_FOR_SIPI:
             return False
         if c.pending_debug and check_debug_trap(c):
@@ -175,6 +186,22 @@ cdef bint take_wires_svm(Cpu* c) noexcept nogil:
             if vector >= 0:
                 deliver_event(c, vector, EVENT_EXTERNAL, 0, 0, 0)
             return True
+    if c.svm.virtual_nmi and svm_virtual_nmi_ready(c):
+        c.svm.virtual_nmi = 0
+        c.svm.virtual_nmi_blocked = 1
+        c.activity = ACTIVITY_ACTIVE
+        deliver_event(c, V_NMI, EVENT_NMI, 0, 0, 0)
+        return True
+    if c.svm.avic_enabled:
+        if c.virt.virtual_interrupt:
+            vector = avic_candidate(c)
+            c.virt.virtual_interrupt = vector >= 0
+            if vector >= 0 and svm_takes_interrupts(c):
+                avic_take(c, vector)
+                c.activity = ACTIVITY_ACTIVE
+                deliver_event(c, vector, EVENT_EXTERNAL, 0, 0, 0)
+                return True
+        return active(c)
     if svm_virtual_interrupt_ready(c):
         if svm_intercepts(c, 3, 4):
             svm_exit(c, SVM_VINTR, 0, 0, 0, NULL)
@@ -254,10 +281,10 @@ cdef int run_slice(Cpu* c, int64_t instructions, int64_t* executed) noexcept nog
     """Runs up to so many instructions; executed tells how many retired."""
     cdef Trace* t
     cdef Trace** link
-    cdef uint64_t flushes, bits, was_tf
+    cdef uint64_t flushes, bits, was_tf, rip, next_rip
     cdef uint32_t exit, guest_mode
     cdef handler_t first
-    cdef bint single
+    cdef bint single, branched
     cdef int end = SLICE_DONE
     cdef int idle_faults = 0
     cdef int64_t fault_budget = -1
@@ -318,7 +345,8 @@ cdef int run_slice(Cpu* c, int64_t instructions, int64_t* executed) noexcept nog
             flush_traces(s)
             link = NULL
         was_tf = c.rflags & FLAG_TF
-        single = was_tf != 0 or c.interrupt_shadow != 0 or (c.vmx.trap_flag | c.vmx.alone) != 0
+        single = (was_tf != 0 or c.interrupt_shadow != 0 or (c.vmx.trap_flag | c.vmx.alone) != 0
+                  or c.debugctl & DEBUGCTL_LBR != 0)
         if unlikely(c.dr[7] & 0xFF):
             single = True
             bits = 0 if c.rflags & FLAG_RF else instruction_breakpoints(c, (c.r[REG_RIP] + c.cs_base) & c.ea_mask)
@@ -356,7 +384,16 @@ cdef int run_slice(Cpu* c, int64_t instructions, int64_t* executed) noexcept nog
         if was_tf and (enters_handler(first) or is_syscall(first)):
             was_tf = 0               # software interrupts clear TF and are not trapped; SYSCALL sees to it itself
         c.vmx.alone = 0
+        rip = c.r[REG_RIP]
+        next_rip = rip + t.n_bytes if (c.mode & MODE_CODE) == MODE_CODE64 else <uint32_t>(rip + t.n_bytes)
         run_records(c, &t.insns[0])
+        # An instruction that stays where it is has jumped there (it left a link), or is an unfinished repetition.
+        branched = (c.r[REG_RIP] != next_rip and c.exit != EXIT_FAULT and c.virt.guest_mode == guest_mode
+                    and (c.r[REG_RIP] != rip or c.link != NULL))
+        if unlikely(c.debugctl & DEBUGCTL_LBR) and branched:
+            record_branch(c, rip)
+        if was_tf and c.debugctl & DEBUGCTL_BTF and not branched:
+            was_tf = 0           # single step on branches (SDM 3B 18.4.3)
         c.link = NULL
         if unlikely(c.vmx.trap_flag) and guest_mode == GUEST_VMX and c.exit != EXIT_FAULT:
             c.vmx.trap_pending = 1               # monitor trap flag: an instruction has ended

@@ -22,7 +22,11 @@ cdef inline int iopl(Cpu* c) noexcept nogil:
 # ----- software interrupts -----
 
 cdef inline bint software_interrupt(Cpu* c, Insn* i, int vector, int kind) noexcept nogil:
-    return enter_handler(c, i, vector, kind, 0, 0, next_rip_of(c, i), read_rflags(c) & ~<uint64_t>FLAG_RF)
+    if enter_handler(c, i, vector, kind, 0, 0, next_rip_of(c, i), read_rflags(c) & ~<uint64_t>FLAG_RF):
+        return True
+    if unlikely(c.virt.guest_mode == GUEST_SVM):
+        c.svm.software_event = <uint32_t>kind << 8 | <uint32_t>vector
+    return False
 
 cdef void INT3(Cpu* c, Insn* i) noexcept nogil:
     if software_interrupt(c, i, V_BP, EVENT_SOFTWARE_EXCEPTION):
@@ -364,7 +368,9 @@ cdef bint _return_stack(Cpu* c, Insn* i, uint32_t selector, int rpl, Segment* s)
     return True
 
 cdef void _iret(Cpu* c, Insn* i, uint32_t size) noexcept nogil:
-    if likely(c.virt.guest_mode != GUEST_VMX) or vmx_iret_unblocks(c):
+    if unlikely(c.virt.guest_mode == GUEST_SVM and c.svm.virtual_nmi_enabled):
+        c.svm.virtual_nmi_blocked = 0        # APM 2, 15.21.10
+    elif likely(c.virt.guest_mode != GUEST_VMX) or vmx_iret_unblocks(c):
         c.nmi_blocked = 0        # even where the IRET faults (SDM 3A 6.7.1)
     if not c.cr0 & CR0_PE or c.rflags & FLAG_VM:
         _iret_real(c, i, size)

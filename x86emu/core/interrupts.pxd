@@ -20,11 +20,24 @@ cdef bint enter_v86_handler(Cpu* c, Insn* i, int vector, uint64_t return_rip) no
 
 # ----- debug exceptions (SDM 3B chapter 18) -----
 cdef enum:
+    DEBUGCTL_LBR = 1
+    DEBUGCTL_BTF = 2
     DR6_B = 0xF
     DR6_BD = 0x2000
     DR6_BS = 0x4000
     DR6_BT = 0x8000
     DR7_GD = 0x2000
+
+cdef inline void record_branch(Cpu* c, uint64_t source) noexcept nogil:
+    """With DEBUGCTL.LBR: a taken branch from source to the RIP now in force (APM 2, 13.1.1.6)."""
+    c.lbr_from = source
+    c.lbr_to = c.r[REG_RIP]
+
+cdef inline void record_interrupt(Cpu* c, uint64_t source) noexcept nogil:
+    """The same for an interrupt or exception: the branch before it is kept apart."""
+    c.last_int_from = c.lbr_from
+    c.last_int_to = c.lbr_to
+    record_branch(c, source)
 
 cdef inline uint64_t instruction_breakpoints(Cpu* c, uint64_t linear) noexcept nogil:
     """DR6 bits of the enabled instruction breakpoints at a linear address (RW = 00, LEN = 00)."""

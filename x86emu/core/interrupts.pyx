@@ -13,7 +13,9 @@ from x86emu.core.segmentation cimport *
 from x86emu.core.features cimport *
 from x86emu.core.early cimport real_mode_flags
 from x86emu.core.vmx_exit cimport vmx_event_delivered, vmx_exception, vmx_shutdown
-from x86emu.core.svm cimport svm_exception, svm_exit, svm_intercepts, SVM_SHUTDOWN
+from x86emu.core.svm cimport svm_intercepts, SVM_SHUTDOWN
+from x86emu.core.svm_exit cimport svm_exception, svm_exit
+from x86emu.core.exits cimport note_fault
 from x86emu.core.tasks cimport task_switch, available_tss, TASK_EVENT
 
 cdef enum:
@@ -316,6 +318,7 @@ cdef inline void _note(Cpu* c, Fault* f) noexcept nogil:
     elif f.vector == V_DB:
         c.dr[6] = (c.dr[6] & ~<uint64_t>DR6_B) | f.address
         c.dr[7] &= ~<uint64_t>DR7_GD
+        c.debugctl &= ~<uint64_t>(DEBUGCTL_LBR | DEBUGCTL_BTF)       # SDM 3B 18.4.1, 18.4.3; APM 2, 13.1.1.6
 
 cdef inline bint _sets_rf(Fault* f) noexcept nogil:
     """Faults push RF = 1, but for an instruction breakpoint (SDM 3B 18.3.1.1)."""
@@ -354,7 +357,7 @@ cdef bint _deliver(Cpu* c, Fault event) noexcept nogil:
         return True
     c.interrupt_shadow = 0
     c.activity = ACTIVITY_ACTIVE
-    if event.kind == EVENT_NMI:
+    if event.kind == EVENT_NMI and not (c.virt.guest_mode == GUEST_SVM and (injected or c.svm.virtual_nmi_enabled)):
         c.nmi_blocked = 1
     if not injected:
         _note(c, &event)
@@ -366,6 +369,8 @@ cdef bint _deliver(Cpu* c, Fault event) noexcept nogil:
         if enter_handler(c, NULL, event.vector, event.kind, event.has_error, event.error, return_rip, flags):
             if unlikely(c.vmx.trap_flag) and c.virt.guest_mode == GUEST_VMX:
                 vmx_event_delivered(c)
+            if unlikely(c.debugctl & DEBUGCTL_LBR):
+                record_interrupt(c, return_rip)
             return True
         return_rip = c.r[REG_RIP]
         nested = c.fault
@@ -376,6 +381,7 @@ cdef bint _deliver(Cpu* c, Fault event) noexcept nogil:
         second = _class_of(&nested)
         if first == DOUBLE_FAULT and second != BENIGN:
             c.exit = EXIT_NONE
+            note_fault(c, 2)
             if c.virt.guest_mode != GUEST_NONE and _shutdown_leaves_guest(c):
                 return True
             c.activity = ACTIVITY_SHUTDOWN
@@ -383,6 +389,8 @@ cdef bint _deliver(Cpu* c, Fault event) noexcept nogil:
         if (first == CONTRIBUTORY and second == CONTRIBUTORY) or (first == PAGE_FAULT and second != BENIGN):
             c.first_fault = event
             c.second_fault = nested
+            note_fault(c, 0)
+            note_fault(c, 1)
             event.vector = V_DF
             event.kind = EVENT_EXCEPTION
             event.has_error = 1

@@ -16,6 +16,7 @@ from x86emu.core.interrupts cimport data_breakpoints
 from x86emu.core.second_level cimport translate_guest_physical, second_level_new_generation
 from x86emu.core.vmx cimport tertiary, TER_ENABLE_HLAT
 from x86emu.core.vmx_apic cimport vmx_apic_access
+from x86emu.core.avic cimport avic_store
 
 cdef uint64_t NOTHING = 0xFFFFFFFFFFFFFFFFULL
 cdef enum:
@@ -377,6 +378,10 @@ cdef bint resolve(Cpu* c, Insn* i, uint64_t linear, int access, int who, uint64_
         if c.vmx.uncached:
             c.vmx.uncached = 0
             return True
+    if unlikely(c.svm.avic_store):
+        if access == READ:
+            c.svm.avic_store = 0
+        return True              # the virtual APIC's page is never in the TLB
     if who == AS_SYSTEM and flags & PAGE_USER and c.cr4 & CR4_SMAP:
         return True
     if user:
@@ -526,8 +531,11 @@ cdef bint store_who(Cpu* c, Insn* i, uint64_t ea, uint32_t size, uint64_t value,
         return False
     c.vmx.access_size = size
     first = 4096 - <uint32_t>(ea & 0xFFF)
+    c.svm.avic_store = 0         # of a read-modify-write instruction's load
     if not resolve(c, i, ea, WRITE, who, &physical):
         return False
+    if unlikely(c.svm.avic_store):
+        return avic_store(c, i, physical, size, value)
     if first >= size:
         store_at(c, i, physical, size, value)
     else:

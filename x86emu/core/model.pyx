@@ -140,6 +140,8 @@ cdef void power_on_registers(Cpu* c) noexcept nogil:
     memset(c.mtrr_fixed, 0, sizeof(c.mtrr_fixed))
     c.mtrr_def_type = 0
     memset(c.mci, 0, sizeof(c.mci))
+    memset(c.perf_select, 0, sizeof(c.perf_select))
+    memset(c.perf_counter, 0, sizeof(c.perf_counter))
     c.spec_ctrl = 0
     c.feature_control = 0
     c.vm_cr = 0

@@ -14,6 +14,10 @@ from x86emu.core.model cimport ProcessorModel, VENDOR_AMD, VENDOR_INTEL
 from x86emu.core.sysregs cimport tsc_now
 from x86emu.core.vmx cimport capability
 from x86emu.core.vmx_apic cimport vmx_read_x2apic, vmx_write_x2apic
+from x86emu.core.svm cimport svm_intercepts, SVM_EFER_WRITE_TRAP
+from x86emu.core.svm_exit cimport svm_trap
+from x86emu.core.counters cimport read_perf_legacy, write_perf_legacy, read_perf_core, write_perf_core
+from x86emu.core.avic cimport read_doorbell, write_doorbell, avic_reads_msr, avic_writes_msr
 
 cdef enum:
     MISC_ENABLE_WRITABLE = 0x450001      # fast strings, SpeedStep, MONITOR, limit of CPUID
@@ -24,6 +28,7 @@ cdef enum:
     FEATURE_CONTROL_LOCK = 1
     VM_CR_LOCK = 8
     VM_CR_SVMDIS = 16
+    EFER_NUMBER = 0xC0000080
 
 # ---------------------------------------------------------------- time
 
@@ -82,9 +87,13 @@ cdef bint write_apic(Cpu* c, Insn* i, uint32_t number, uint64_t value) noexcept 
     return allowed
 
 cdef bint read_x2apic(Cpu* c, Insn* i, uint32_t number, uint64_t* value) noexcept nogil:
+    if unlikely(c.virt.guest_mode == GUEST_SVM and c.svm.x2avic):
+        return avic_reads_msr(c, i, number, value)
     return read_apic(c, i, number, value)
 
 cdef bint write_x2apic(Cpu* c, Insn* i, uint32_t number, uint64_t value) noexcept nogil:
+    if unlikely(c.virt.guest_mode == GUEST_SVM and c.svm.x2avic):
+        return avic_writes_msr(c, i, number, value)
     return write_apic(c, i, number, value)
 
 # The local APIC knows the TSC: Signals.tsc_offset.
@@ -358,7 +367,8 @@ cdef void RDMSR(Cpu* c, Insn* i) noexcept nogil:
     if done < 0:
         done = c.cpl == 0 and read_msr(c, i, <uint32_t>c.r[RCX], &c.mtmp)
     if not done:
-        fault_code(c, i, V_GP, 0)
+        if c.exit != EXIT_FAULT:     # else the guest is to be left (AVIC)
+            fault_code(c, i, V_GP, 0)
         return
     c.r[RAX] = <uint32_t>c.mtmp
     c.r[RDX] = c.mtmp >> 32
@@ -366,14 +376,20 @@ cdef void RDMSR(Cpu* c, Insn* i) noexcept nogil:
 
 cdef void WRMSR(Cpu* c, Insn* i) noexcept nogil:
     cdef int done
+    cdef bint traps = (unlikely(c.virt.guest_mode == GUEST_SVM) and <uint32_t>c.r[RCX] == EFER_NUMBER
+                       and svm_intercepts(c, 4, 15))
     c.mtmp = <uint32_t>c.r[RAX] | c.r[RDX] << 32
     done = virtual_apic_msr(c, <uint32_t>c.r[RCX], True, &c.mtmp)
     if done < 0:
         done = c.cpl == 0 and write_msr(c, i, <uint32_t>c.r[RCX], c.mtmp)
     if not done:
-        fault_code(c, i, V_GP, 0)
+        if c.exit != EXIT_FAULT:
+            fault_code(c, i, V_GP, 0)
         return
     finish(c, i)
+    if unlikely(traps):
+        svm_trap(c, SVM_EFER_WRITE_TRAP, c.efer)
+        return
     resume(c, i)
 
 include "register_msr.pxi"

@@ -10,13 +10,13 @@ cdef inline bint wires_up(Cpu* c) noexcept nogil:
     """Whether anything waits at the processor's pins, a masked interrupt included."""
     cdef Signals* s = c.signals
     return (s.intr | s.nmi | s.smi | s.init | s.sipi | s.reset | <uint32_t>(c.pending_debug != 0)
-            | c.virt.virtual_interrupt
+            | c.virt.virtual_interrupt | c.svm.virtual_nmi
             | (s.a20_masked ^ c.a20_seen)) != 0
 
 cdef inline bint uneventful(Cpu* c) noexcept nogil:
     """Whether the run loop would find nothing to do before the next instruction."""
     return not (wires_up(c) or c.interrupt_shadow | c.exit | c.activity | c.vmx.trap_flag
-                | (<uint32_t>c.rflags & (FLAG_TF | FLAG_RF)) | (<uint32_t>c.dr[7] & 0xFF))
+                | (<uint32_t>c.rflags & (FLAG_TF | FLAG_RF)) | (<uint32_t>c.dr[7] & 0xFF) | (<uint32_t>c.debugctl & 1))
 
 cdef inline void resume(Cpu* c, Insn* i) noexcept nogil:
     """Behind finish() or finish_at(), or a fault, of an instruction that ends its trace: goes on at RIP without the run

@@ -2,7 +2,10 @@
 """The second level of address translation: nested paging (AMD APM volume 2, 15.25).
 
 The nested tables have the form of the host's paging mode; every access counts as a user access (15.25.6), accesses to the
-guest's own paging structures as writes.  Translations are cached by guest page beside the TLB, which holds the combined
+guest's own paging structures as writes.  With the guest mode execute trap U/S counts for fetches alone: code of CPL 0 to 2
+comes from supervisor pages, code of CPL 3 from user pages.
+
+Translations are cached by guest page beside the TLB, which holds the combined
 ones, so that a walk of the guest's tables need not walk the nested ones each time.
 """
 from libc.stdint cimport uint8_t, uint32_t, uint64_t, int64_t
@@ -11,6 +14,7 @@ from x86emu.core.state cimport *
 from x86emu.core.mmu cimport physical_load, physical_store
 from x86emu.core.vmx cimport TER_GUEST_PAGING_VERIFICATION
 from x86emu.core.ept cimport ept_translate, ept_peek
+from x86emu.core.avic cimport avic_access
 
 cdef enum:
     READ = 0
@@ -121,6 +125,8 @@ cdef bint nested_walk(Cpu* c, uint64_t guest_physical, int access, NestedWalk* w
                     reserved |= 0x3FFFE000
                 else:
                     reserved |= 0x80
+            if level >= 4:
+                reserved |= 0x180        # APM 2, figures 5-20 and 5-25: bits 8:7 must be zero
             if entry & reserved:
                 w.error = ERROR_P | ERROR_RSVD
                 return False
@@ -133,11 +139,14 @@ cdef bint nested_walk(Cpu* c, uint64_t guest_physical, int access, NestedWalk* w
                 table &= ~((<uint64_t>1 << shift) - 1)
                 break
             level -= 1
-    if not allow & 4 or (access == WRITE and not allow & 2) or (access == EXECUTE and no_execute and nxe):
+    if ((access == WRITE and not allow & 2) or (access == EXECUTE and no_execute and nxe)
+            or (not allow & 4 and not c.svm.guest_mode_execute_trap)
+            or (c.svm.guest_mode_execute_trap and access == EXECUTE and (allow & 4 != 0) != (c.cpl == 3))):
         w.error = ERROR_P
         return False
     w.physical = table | (guest_physical & ((<uint64_t>1 << shift) - 1))
-    w.rights = RIGHT_READ | (0 if no_execute and nxe else RIGHT_EXECUTE)
+    # Whether code may come from the page depends on the CPL with the guest mode execute trap, so that is not cached.
+    w.rights = RIGHT_READ | (0 if (no_execute and nxe) or c.svm.guest_mode_execute_trap else RIGHT_EXECUTE)
     if allow & 2 and (access == WRITE or w.entries[w.depth - 1] & 0x40):
         w.rights |= RIGHT_WRITE
     return True
@@ -172,7 +181,8 @@ cdef bint translate_guest_physical(Cpu* c, Insn* i, uint64_t guest_physical, int
         return True
     if not nested_walk(c, guest_physical, access, &w):
         error = w.error | ERROR_U | (ERROR_W if access == WRITE else 0)
-        if access == EXECUTE and c.virt.host.efer & EFER_NXE and c.virt.host.cr4 & CR4_PAE:
+        if access == EXECUTE and ((c.virt.host.efer & EFER_NXE and c.virt.host.cr4 & CR4_PAE)
+                                  or c.virt.host.cr4 & CR4_SMEP or c.svm.guest_mode_execute_trap):
             error |= ERROR_I
         request_exit(c, i, EXIT_NPF, error | (TABLE_FAULT if table_walk else FINAL_FAULT), guest_physical)
         return False
@@ -180,6 +190,9 @@ cdef bint translate_guest_physical(Cpu* c, Insn* i, uint64_t guest_physical, int
         flags = 0x60 if access == WRITE and k == w.depth - 1 else 0x20
         if w.entries[k] & flags != flags:
             physical_store(c, w.address[k], w.entry_size, w.entries[k] | flags)
+    if unlikely(c.svm.avic_enabled and not c.svm.x2avic and page == c.svm.avic_bar and not table_walk
+                and access != EXECUTE):
+        return avic_access(c, i, guest_physical, access, physical)
     e.guest_page = page
     e.page = w.physical & 0xFFFFFFFFFFFFF000ULL
     e.generation = c.virt.second_level_generation

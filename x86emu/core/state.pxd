@@ -5,6 +5,7 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int8_t, int16_t, int32_t, int64_t, uintptr_t
 from x86emu.bus.platform cimport Signals, Board
 from x86emu.core.vmx_state cimport Vmx
+from x86emu.core.svm_state cimport Svm, ExitRecord, ExitCounter, N_EXIT_RECORDS
 
 include "build_config.pxi"        # enum: LOOP_FORM (0 = handlers chain by sibling calls, 1 = central loop)
 
@@ -245,6 +246,14 @@ cdef struct Fault:
     uint32_t error
     uint64_t address         # CR2 for #PF; DR6 bits for #DB
 
+cdef struct FaultPlace:      # for the triple-fault report
+    uint64_t rip, rsp, cr3, cs_base
+    uint32_t cpl, mode
+    uint16_t cs
+    uint8_t guest_mode
+    uint8_t n_bytes
+    uint8_t bytes[15]
+
 # ----- virtualization: what SVM and VMX share, then SVM's own (AMD APM 2, chapter 15) -----
 
 cdef enum:
@@ -256,7 +265,6 @@ cdef enum:
     SECOND_LEVEL_EPT = 2
     N_ADDRESS_SPACES = 64
     N_SECOND_LEVEL_ENTRIES = 256
-    N_EXIT_RECORDS = 32
 
 cdef struct HostState:       # what a world switch keeps of the host, hidden parts included
     Segment seg[8]
@@ -274,10 +282,6 @@ cdef struct SecondLevelEntry:
     uint64_t guest_page, page
     uint32_t generation      # 0 never matches
     uint32_t rights          # 1 read, 2 write (dirty flag set), 4 execute
-
-cdef struct ExitRecord:      # for explain
-    uint64_t code, info1, info2, rip, cs_base, cr3, guest_physical
-    int64_t instructions
 
 cdef struct Virtualization:
     # --- saved: both ---
@@ -318,9 +322,12 @@ cdef struct Virtualization:
     uint32_t next_address_space
     uint64_t n_exits
     uint64_t guest_physical  # of the last second-level walk, for explain
+    int64_t entered, left    # instructions retired at the last entry and exit
+    uint32_t last_slot       # counter of the last exit
     AddressSpace address_spaces[64]
     SecondLevelEntry second_level_tlb[256]
-    ExitRecord exits[32]
+    ExitRecord exits[64]
+    ExitCounter exit_counters[0x1A0]
 
 cdef struct TlbEntry:
     uint64_t tag             # page of the linear address | address-space key; 0 never matches
@@ -401,6 +408,7 @@ cdef struct Shared:          # one for all processors of a machine
     int flush_wanted
     void (*hook)(Cpu* c, Insn* i) noexcept nogil     # MODE_HOOKED
     void* hook_object
+    void (*exit_hook)(Cpu* c) noexcept nogil         # called at every exit from guest mode, where it is set
 
 cdef struct Cpu:
     # --- hot ---
@@ -451,7 +459,9 @@ cdef struct Cpu:
     uint64_t spec_ctrl
     uint64_t ucode_revision, vm_cr, vm_hsave_pa, syscfg, hwcr
     uint64_t other_msrs[64]  # MSRs that only keep what is written; slots by isa/msrs.py
-    uint64_t lbr_from, lbr_to
+    uint64_t lbr_from, lbr_to    # last branch (AMD APM 2, 13.1.1.6)
+    uint64_t last_int_from, last_int_to      # the last branch before the last interrupt or exception
+    uint64_t perf_select[6], perf_counter[6] # counters (APM 2, 13.2): events and counts; of running ones less `retired`
     uint32_t pkru
     uint32_t mxcsr
     uint64_t smbase
@@ -462,6 +472,7 @@ cdef struct Cpu:
     int64_t retired_base     # instructions retired before the running slice
     Fault fault
     Fault first_fault, second_fault   # for the triple-fault report
+    FaultPlace fault_places[3]   # where those two and the third were met
     uint64_t random_state    # RDRAND/RDSEED's recorded stream position
     uint32_t index           # processor number
     uint32_t saved_end
@@ -501,6 +512,7 @@ cdef struct Cpu:
     # --- virtualization: each has a saved and a derived part of its own ---
     Virtualization virt
     Vmx vmx
+    Svm svm
 
 # ----- helpers every handler uses -----
 

@@ -1,9 +1,10 @@
 # cython: language_level=3
-"""World switches of AMD-V: VMRUN, #VMEXIT, and the further state of VMLOAD and VMSAVE (AMD APM volume 2, 15.5, 15.6, 15.20).
+"""VMRUN, and the further state of VMLOAD and VMSAVE (AMD APM volume 2, 15.5, 15.15, 15.20); exits are in svm_exit.pyx.
 
 The host's state is kept in the processor (HostState), which 15.5.1 leaves open; the host save area in memory stays as
-software wrote it.  The clean bits are allowed to be ignored (15.15): everything is loaded and checked at every VMRUN.
-DR6 and DR7 are the guest's until an exit, which disables all breakpoints by setting DR7 to 400h.
+software wrote it.  What the clean bits vouch for is taken from the copy of the last exit's control block and neither
+checked nor loaded from memory again; one control block is kept.  DR6 and DR7 are the guest's until an exit, which
+disables all breakpoints by setting DR7 to 400h.
 """
 from libc.string cimport memcpy, memset
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
@@ -12,43 +13,35 @@ from x86emu.core.flags cimport read_rflags, write_rflags
 from x86emu.core.features cimport *
 from x86emu.core.physical cimport backing_of
 from x86emu.core.trace cimport invalidate_code
-from x86emu.core.mmu cimport (refresh_mode, refresh_segment, tlb_flush_everything, tlb_forget_tag, tlb_take_keys,
+from x86emu.core.mmu cimport (refresh_mode, refresh_segment, physical_load, tlb_flush_everything, tlb_forget_tag, tlb_take_keys,
                               load_pdptes)
-from x86emu.core.second_level cimport second_level_new_generation, peek_guest_physical
+from x86emu.core.second_level cimport second_level_new_generation
 from x86emu.core.model cimport ProcessorModel
-from x86emu.core.msr cimport mtrr_type
+from x86emu.core.avic cimport avic_look
+from x86emu.core.exits cimport note_entry
+from x86emu.core.svm_exit cimport refuse
 
 include "svm_checks.pxi"
 
 cdef enum:
-    EVENT_INFO_ERROR = 0x800
-    TYPE_EXTERNAL = 0
-    TYPE_NMI = 2
-    TYPE_EXCEPTION = 3
-    TYPE_SOFTWARE = 4
-    LBR_ENABLE = 1
     VIRTUAL_VMLOAD = 2
     TLB_FLUSH_ALL = 1
     TLB_FLUSH_ASID = 3
     TLB_FLUSH_NON_GLOBAL = 7
-    DR7_DISABLED = 0x400
+    # byte 63h
+    INTERRUPT_MASKING = 1
+    VIRTUAL_GIF = 2
+    VIRTUAL_NMI = 4
+    X2AVIC = 0x40
+    AVIC = 0x80
+    GUEST_MODE_EXECUTE_TRAP = 8  # of the nested paging controls
+    DR6_WRITABLE = 0xE00F
+    DR6_ONES = 0xFFFF0FF0
+    DR7_WRITABLE = 0xFFFF23FF
+    DR7_ONES = 0x400
+    DEBUGCTL_VALID = 3
 
-cdef uint64_t EXIT_INVALID = 0xFFFFFFFFFFFFFFFFULL
-
-cdef inline uint64_t get64(const uint8_t* block, uint32_t offset) noexcept nogil:
-    return (<const uint64_t*>(block + offset))[0]
-
-cdef inline uint32_t get32(const uint8_t* block, uint32_t offset) noexcept nogil:
-    return (<const uint32_t*>(block + offset))[0]
-
-cdef inline uint32_t get16(const uint8_t* block, uint32_t offset) noexcept nogil:
-    return (<const uint16_t*>(block + offset))[0]
-
-cdef inline void put64(uint8_t* block, uint32_t offset, uint64_t value) noexcept nogil:
-    (<uint64_t*>(block + offset))[0] = value
-
-cdef inline void put32(uint8_t* block, uint32_t offset, uint32_t value) noexcept nogil:
-    (<uint32_t*>(block + offset))[0] = value
+cdef uint64_t NO_BLOCK = 0xFFFFFFFFFFFFFFFFULL
 
 cdef uint8_t* svm_page(Cpu* c, uint64_t physical, bint write) noexcept nogil:
     cdef uint64_t offset = backing_of(&c.shared.memory, physical & 0xFFFFFFFFFFFFF000ULL, write, c.in_smm)
@@ -142,44 +135,29 @@ cdef void save_host(Cpu* c) noexcept nogil:
     h.debugctl = c.debugctl
     h.lbr_from = c.lbr_from
     h.lbr_to = c.lbr_to
-
-cdef void load_host(Cpu* c) noexcept nogil:
-    cdef HostState* h = &c.virt.host
-    memcpy(c.seg, h.seg, 4 * sizeof(Segment))
-    c.gdtr = h.gdtr
-    c.idtr = h.idtr
-    c.cr0 = h.cr0 | CR0_PE
-    c.cr3 = h.cr3
-    c.cr4 = h.cr4
-    c.efer = h.efer
-    write_rflags(c, h.rflags & ~<uint64_t>FLAG_VM)
-    c.r[REG_RIP] = h.rip
-    c.r[RSP] = h.rsp
-    c.r[RAX] = h.rax
-    c.pat = h.pat
-    c.cpl = 0
-    c.dr[7] = DR7_DISABLED
-    c.pending_debug = 0
-    c.interrupt_shadow = 0
-    c.activity = ACTIVITY_ACTIVE
-    c.exit = EXIT_NONE
-    c.link = NULL
-    c.current = NULL
-    c.virt.guest_mode = GUEST_NONE
-    c.virt.second_level = SECOND_LEVEL_NONE
-    c.virt.virtual_interrupt = 0
-    c.virt.injecting = 0
-    c.virt.gif = 0
-    if c.cr0 >> CR0_PG_BIT & 1 and c.cr4 & CR4_PAE and not c.efer & EFER_LMA:
-        if not load_pdptes(c, NULL, c.cr3):          # APM 2, 15.6: illegal host PDPEs shut the processor down
-            c.exit = EXIT_NONE
-            c.activity = ACTIVITY_SHUTDOWN
-    tlb_take_keys(c)
-    refresh_mode(c)
+    c.svm.host_last_int_from = c.last_int_from
+    c.svm.host_last_int_to = c.last_int_to
 
 # ---------------------------------------------------------------- VMRUN
 
-cdef void environment(Cpu* c, CheckEnvironment* e) noexcept nogil:
+cdef bint bad_pdptes(Cpu* c, const uint8_t* registers, const uint8_t* paging) noexcept nogil:
+    cdef uint64_t reserved = (c.maxphyaddr_mask & 0x000FFFFFFFFFF000ULL) | 0xFFF00000000001E6ULL
+    cdef uint64_t cr0 = get64(registers, VMCB_CR0), entry
+    cdef int k
+    if (not (cr0 >> CR0_PG_BIT) & 1 or not get64(registers, VMCB_CR4) & CR4_PAE or get64(registers, VMCB_EFER) & EFER_LME
+            or (get64(paging, VMCB_NP_ENABLE) & 1 and c.features[FEATURE_NPT])):
+        return False
+    for k in range(4):
+        entry = physical_load(c, (get64(registers, VMCB_CR3) & 0xFFFFFFE0ULL) + 8 * k, 8)
+        if entry & 1 and entry & reserved:
+            return True
+    return False
+
+cdef inline const uint8_t* area(Cpu* c, const uint8_t* block, uint32_t clean, uint32_t bit) noexcept nogil:
+    """Where the fields of an area are read from."""
+    return &c.svm.cached[0] if clean & bit else block
+
+cdef void environment(Cpu* c, const uint8_t* block, uint32_t clean, CheckEnvironment* e) noexcept nogil:
     cdef ProcessorModel* m = <ProcessorModel*>c.model
     e.cr3_reserved = c.maxphyaddr_mask
     e.cr4_reserved = ~m.cr4_valid
@@ -190,58 +168,117 @@ cdef void environment(Cpu* c, CheckEnvironment* e) noexcept nogil:
     e.physical_mask = ~c.maxphyaddr_mask
     e.host_paging = (c.cr0 >> CR0_PG_BIT) & 1
     e.ncr3_reserved = c.maxphyaddr_mask
+    e.has_vnmi = c.features[FEATURE_VNMI]
+    e.has_avic = c.features[FEATURE_AVIC]
+    e.bad_pdptes = bad_pdptes(c, area(c, block, clean, CLEAN_CONTROL_REGISTERS),
+                              area(c, block, clean, CLEAN_NESTED_PAGING))
 
-cdef void load_controls(Cpu* c, const uint8_t* block) noexcept nogil:
+cdef void keep_fields(Cpu* c, const uint8_t* block, uint32_t clean) noexcept nogil:
+    """What a dirty area of the control area says now is what its clean bit will vouch for."""
+    cdef uint8_t* kept = c.svm.cached
+    if clean & CLEAN_INTERCEPTS == 0:
+        memcpy(kept, block, 24)
+        memcpy(kept + VMCB_PAUSE_FILTER_THRESHOLD, block + VMCB_PAUSE_FILTER_THRESHOLD, 4)
+        put64(kept, VMCB_TSC_OFFSET, get64(block, VMCB_TSC_OFFSET))
+    if clean & CLEAN_PERMISSION_MAPS == 0:
+        put64(kept, VMCB_IOPM_BASE_PA, get64(block, VMCB_IOPM_BASE_PA))
+        put64(kept, VMCB_MSRPM_BASE_PA, get64(block, VMCB_MSRPM_BASE_PA))
+    if clean & CLEAN_ASID == 0:
+        put32(kept, VMCB_GUEST_ASID, get32(block, VMCB_GUEST_ASID))
+    if clean & CLEAN_TPR == 0:
+        put64(kept, VMCB_V_TPR, get64(block, VMCB_V_TPR))
+    if clean & CLEAN_NESTED_PAGING == 0:
+        put64(kept, VMCB_NP_ENABLE, get64(block, VMCB_NP_ENABLE))
+        put64(kept, VMCB_N_CR3, get64(block, VMCB_N_CR3))
+        put64(kept, VMCB_G_PAT, get64(block, VMCB_G_PAT))
+    if clean & CLEAN_AVIC == 0:
+        put64(kept, VMCB_AVIC_APIC_BAR, get64(block, VMCB_AVIC_APIC_BAR))
+        memcpy(kept + VMCB_AVIC_BACKING_PAGE, block + VMCB_AVIC_BACKING_PAGE, 32)
+    if clean & CLEAN_LBR == 0:
+        memcpy(kept + VMCB_DBGCTL, block + VMCB_DBGCTL, 40)
+
+cdef void load_intercepts(Cpu* c, const uint8_t* block) noexcept nogil:
     cdef Virtualization* v = &c.virt
-    cdef uint32_t flags, priority
     memcpy(v.intercepts, block, 24)
-    v.io_map = get64(block, VMCB_IOPM_BASE_PA) & ~c.maxphyaddr_mask & 0xFFFFFFFFFFFFF000ULL
-    v.msr_map = get64(block, VMCB_MSRPM_BASE_PA) & ~c.maxphyaddr_mask & 0xFFFFFFFFFFFFF000ULL
     v.tsc_offset = get64(block, VMCB_TSC_OFFSET)
+    v.pause_reload = get16(block, VMCB_PAUSE_FILTER_COUNT) if c.features[FEATURE_PAUSEFILTER] else 0
+    v.pause_threshold = get16(block, VMCB_PAUSE_FILTER_THRESHOLD) if c.features[FEATURE_PFTHRESHOLD] else 0
+    v.pause_count = v.pause_reload
+    v.pause_last = 0
     v.scales_tsc = c.features[FEATURE_TSC_SCALE] and v.tsc_ratio != 0x100000000ULL
+
+cdef void load_virtual_interrupts(Cpu* c, const uint8_t* block) noexcept nogil:
+    cdef Virtualization* v = &c.virt
+    cdef uint32_t flags = block[VMCB_V_INTR_MASKING], priority = block[VMCB_V_INTR_PRIO], pending = block[VMCB_V_IRQ]
     v.virtual_tpr = block[VMCB_V_TPR] & 0xF
-    v.virtual_interrupt = block[VMCB_V_IRQ] & 1
-    v.virtual_gif = (block[VMCB_V_IRQ] >> 1) & 1
-    priority = block[VMCB_V_INTR_PRIO]
+    v.virtual_interrupt = pending & 1
+    v.virtual_gif = (pending >> 1) & 1
     v.virtual_priority = priority & 0xF
     v.ignore_tpr = (priority >> 4) & 1
-    flags = block[VMCB_V_INTR_MASKING]
-    v.interrupt_masking = flags & 1
-    v.virtual_gif_enabled = (flags >> 1) & 1 if c.features[FEATURE_VGIF] else 0
+    v.interrupt_masking = flags & INTERRUPT_MASKING
+    v.virtual_gif_enabled = flags & VIRTUAL_GIF and c.features[FEATURE_VGIF]
     v.virtual_vector = block[VMCB_V_INTR_VECTOR]
+    c.svm.virtual_nmi_enabled = flags & VIRTUAL_NMI and c.features[FEATURE_VNMI]
+    c.svm.virtual_nmi = (pending >> 3) & 1 if c.svm.virtual_nmi_enabled else 0
+    c.svm.virtual_nmi_blocked = (pending >> 4) & 1
+    c.svm.avic_enabled = flags & AVIC and c.features[FEATURE_AVIC]
+    c.svm.x2avic = c.svm.avic_enabled and flags & X2AVIC and c.features[FEATURE_X2AVIC]
+
+cdef void load_avic(Cpu* c, const uint8_t* block) noexcept nogil:
+    cdef uint64_t page = ~c.maxphyaddr_mask & 0x000FFFFFFFFFF000ULL
+    c.svm.avic_bar = get64(block, VMCB_AVIC_APIC_BAR) & 0x000FFFFFFFFFF000ULL
+    c.svm.avic_backing = get64(block, VMCB_AVIC_BACKING_PAGE) & page
+    c.svm.avic_logical = get64(block, VMCB_AVIC_LOGICAL_TABLE) & page
+    c.svm.avic_physical = get64(block, VMCB_AVIC_PHYSICAL_TABLE) & page
+    c.svm.avic_max_index = <uint32_t>get64(block, VMCB_AVIC_PHYSICAL_TABLE) & (0x1FF if c.svm.x2avic else 0xFF)
+
+cdef void load_controls(Cpu* c, const uint8_t* block, uint32_t clean) noexcept nogil:
+    cdef Virtualization* v = &c.virt
+    cdef const uint8_t* maps = area(c, block, clean, CLEAN_PERMISSION_MAPS)
+    load_intercepts(c, area(c, block, clean, CLEAN_INTERCEPTS))
+    v.io_map = get64(maps, VMCB_IOPM_BASE_PA) & ~c.maxphyaddr_mask & 0xFFFFFFFFFFFFF000ULL
+    v.msr_map = get64(maps, VMCB_MSRPM_BASE_PA) & ~c.maxphyaddr_mask & 0xFFFFFFFFFFFFF000ULL
+    v.tag = get32(area(c, block, clean, CLEAN_ASID), VMCB_GUEST_ASID)
+    load_virtual_interrupts(c, area(c, block, clean, CLEAN_TPR))
+    if c.svm.avic_enabled:
+        load_avic(c, area(c, block, clean, CLEAN_AVIC))
     v.lbr_virtualization = 0
     if c.features[FEATURE_LBRV]:
         v.lbr_virtualization |= <uint32_t>get64(block, VMCB_LBR_VIRTUALIZATION_ENABLE) & LBR_ENABLE
     if c.features[FEATURE_V_VMSAVE_VMLOAD]:
         v.lbr_virtualization |= <uint32_t>get64(block, VMCB_LBR_VIRTUALIZATION_ENABLE) & VIRTUAL_VMLOAD
-    v.pause_reload = get16(block, VMCB_PAUSE_FILTER_COUNT) if c.features[FEATURE_PAUSEFILTER] else 0
-    v.pause_threshold = get16(block, VMCB_PAUSE_FILTER_THRESHOLD) if c.features[FEATURE_PFTHRESHOLD] else 0
-    v.pause_count = v.pause_reload
-    v.pause_last = 0
 
-cdef void load_guest(Cpu* c, const uint8_t* block) noexcept nogil:
-    load_segment(c, ES, block + VMCB_ES)
-    load_segment(c, CS, block + VMCB_CS)
-    load_segment(c, SS, block + VMCB_SS)
-    load_segment(c, DS, block + VMCB_DS)
+cdef void load_tables(Cpu* c, const uint8_t* block) noexcept nogil:
     c.gdtr.limit = get32(block, VMCB_GDTR + 4) & 0xFFFF
     c.gdtr.base = canonicalized(c, get64(block, VMCB_GDTR + 8))
     c.idtr.limit = get32(block, VMCB_IDTR + 4) & 0xFFFF
     c.idtr.base = canonicalized(c, get64(block, VMCB_IDTR + 8))
+
+cdef void load_control_registers(Cpu* c, const uint8_t* block) noexcept nogil:
     c.cr0 = get64(block, VMCB_CR0) | CR0_ET
-    c.cr2 = get64(block, VMCB_CR2)
     c.cr3 = get64(block, VMCB_CR3)
     c.cr4 = get64(block, VMCB_CR4)
     c.efer = get64(block, VMCB_EFER) & ~<uint64_t>EFER_LMA
     if c.efer & EFER_LME and c.cr0 >> CR0_PG_BIT & 1:
         c.efer |= EFER_LMA
-    c.dr[6] = get64(block, VMCB_DR6)
-    c.dr[7] = get64(block, VMCB_DR7) | 0x400
+
+cdef void load_guest(Cpu* c, const uint8_t* block, uint32_t clean) noexcept nogil:
+    cdef const uint8_t* from_ = area(c, block, clean, CLEAN_SEGMENTS)
+    load_segment(c, ES, from_ + VMCB_ES)
+    load_segment(c, CS, from_ + VMCB_CS)
+    load_segment(c, SS, from_ + VMCB_SS)
+    load_segment(c, DS, from_ + VMCB_DS)
+    c.cpl = from_[VMCB_CPL] & 3
+    load_tables(c, area(c, block, clean, CLEAN_DESCRIPTOR_TABLES))
+    load_control_registers(c, area(c, block, clean, CLEAN_CONTROL_REGISTERS))
+    c.cr2 = get64(area(c, block, clean, CLEAN_CR2), VMCB_CR2)
+    from_ = area(c, block, clean, CLEAN_DEBUG_REGISTERS)
+    c.dr[6] = (get64(from_, VMCB_DR6) & DR6_WRITABLE) | DR6_ONES
+    c.dr[7] = (get64(from_, VMCB_DR7) & DR7_WRITABLE) | DR7_ONES
     write_rflags(c, (get64(block, VMCB_RFLAGS) & 0x3F7FD5) | 2)
     c.r[REG_RIP] = get64(block, VMCB_RIP)
     c.r[RSP] = get64(block, VMCB_RSP)
     c.r[RAX] = get64(block, VMCB_RAX)
-    c.cpl = block[VMCB_CPL] & 3
     if not c.cr0 & CR0_PE:
         c.cpl = 0
     elif c.rflags & FLAG_VM:
@@ -249,10 +286,14 @@ cdef void load_guest(Cpu* c, const uint8_t* block) noexcept nogil:
     c.interrupt_shadow = get64(block, VMCB_INTERRUPT_SHADOW) & 1
     c.pending_debug = 0
     c.activity = ACTIVITY_ACTIVE
+    c.svm.software_event = 0
     if c.virt.lbr_virtualization & LBR_ENABLE:
-        c.debugctl = get64(block, VMCB_DBGCTL)
-        c.lbr_from = get64(block, VMCB_BR_FROM)
-        c.lbr_to = get64(block, VMCB_BR_TO)
+        from_ = area(c, block, clean, CLEAN_LBR)
+        c.debugctl = get64(from_, VMCB_DBGCTL) & DEBUGCTL_VALID
+        c.lbr_from = get64(from_, VMCB_BR_FROM)
+        c.lbr_to = get64(from_, VMCB_BR_TO)
+        c.last_int_from = get64(from_, VMCB_LAST_EXCP_FROM)
+        c.last_int_to = get64(from_, VMCB_LAST_EXCP_TO)
 
 cdef void inject(Cpu* c, const uint8_t* block) noexcept nogil:
     """APM 2, 15.20: the event is delivered before the guest's first instruction, whatever is intercepted."""
@@ -271,6 +312,8 @@ cdef void inject(Cpu* c, const uint8_t* block) noexcept nogil:
     elif type == TYPE_NMI:
         c.fault.kind = EVENT_NMI
         c.fault.vector = V_NMI
+        if c.svm.virtual_nmi_enabled:
+            c.svm.virtual_nmi_blocked = 1        # 15.21.10
     elif type == TYPE_SOFTWARE:
         c.fault.kind = EVENT_SOFTWARE_INT
     else:
@@ -281,173 +324,59 @@ cdef void inject(Cpu* c, const uint8_t* block) noexcept nogil:
     c.virt.injecting = 1
     c.exit = EXIT_FAULT
 
+cdef void forget_control_block(Cpu* c) noexcept nogil:
+    c.svm.cached_vmcb = NO_BLOCK
+
 cdef void svm_enter(Cpu* c, uint64_t vmcb) noexcept nogil:
     cdef uint8_t* block = svm_page(c, vmcb, True)
+    cdef const uint8_t* paging
     cdef CheckEnvironment e
-    cdef uint32_t failed, control
+    cdef uint32_t failed, control, clean = 0
     cdef uint64_t root = 0
+    if c.svm.cached_vmcb == vmcb and c.features[FEATURE_VMCB_CLEAN]:
+        clean = get32(block, VMCB_VMCB_CLEAN)
     save_host(c)
     c.virt.vmcb = vmcb
-    environment(c, &e)
-    failed = failed_check(block, &e)
+    environment(c, block, clean, &e)
+    failed = failed_check(block, c.svm.cached, clean, &e)
     c.virt.failed_check = failed
     c.virt.host_if = (c.rflags & FLAG_IF) != 0
     if failed:
-        refuse(c, block)
+        forget_control_block(c)
+        refuse(c, block, failed)
         return
-    load_controls(c, block)
+    note_entry(c)
+    load_controls(c, block, clean)
     c.virt.gif = 1
     c.virt.guest_mode = GUEST_SVM
-    c.virt.tag = get32(block, VMCB_GUEST_ASID)
     c.virt.second_level = SECOND_LEVEL_NONE
-    if get64(block, VMCB_NP_ENABLE) & 1 and c.features[FEATURE_NPT]:
+    c.svm.guest_mode_execute_trap = 0
+    paging = area(c, block, clean, CLEAN_NESTED_PAGING)
+    if get64(paging, VMCB_NP_ENABLE) & 1 and c.features[FEATURE_NPT]:
         c.virt.second_level = SECOND_LEVEL_NPT
-        root = get64(block, VMCB_N_CR3)
-        c.pat = get64(block, VMCB_G_PAT)
+        c.svm.guest_mode_execute_trap = get64(paging, VMCB_NP_ENABLE) & GUEST_MODE_EXECUTE_TRAP and c.features[FEATURE_GMET]
+        root = get64(paging, VMCB_N_CR3)
+        c.pat = get64(paging, VMCB_G_PAT)
     c.virt.second_level_root = root
     control = block[VMCB_TLB_CONTROL] & 7
     if control == TLB_FLUSH_ALL:
         tlb_flush_everything(c)
     elif control == TLB_FLUSH_ASID or control == TLB_FLUSH_NON_GLOBAL:
         tlb_forget_tag(c, c.virt.tag)
-    load_guest(c, block)
+    load_guest(c, block, clean)
+    keep_fields(c, block, clean)
+    c.svm.cached_vmcb = vmcb
     if c.dr[7] & 0xFF:
         tlb_forget_tag(c, c.virt.tag)    # a page under a breakpoint must not be in the TLB
     if c.virt.last_tag != c.virt.tag or c.virt.last_root != root:
         c.virt.last_tag = c.virt.tag
         c.virt.last_root = root
         second_level_new_generation(c)
-    if (c.cr0 >> CR0_PG_BIT & 1 and c.cr4 & CR4_PAE and not c.efer & EFER_LMA
-            and not load_pdptes(c, NULL, c.cr3)):
-        load_host(c)
-        refuse(c, block)
-        return
+    if c.cr0 >> CR0_PG_BIT & 1 and c.cr4 & CR4_PAE and not c.efer & EFER_LMA:
+        load_pdptes(c, NULL, c.cr3)      # a row has seen to it that they are good
     tlb_take_keys(c)
     refresh_mode(c)
     c.link = NULL
+    if c.svm.avic_enabled:
+        avic_look(c)
     inject(c, block)
-
-cdef void record(Cpu* c, uint64_t code, uint64_t info1, uint64_t info2) noexcept nogil:
-    cdef ExitRecord* r = &c.virt.exits[c.virt.n_exits % N_EXIT_RECORDS]
-    c.virt.n_exits += 1
-    r.code = code
-    r.info1 = info1
-    r.info2 = info2
-    r.rip = c.r[REG_RIP]
-    r.cs_base = c.cs_base
-    r.cr3 = c.cr3
-    r.guest_physical = c.virt.guest_physical
-    r.instructions = retired(c)
-
-cdef void refuse(Cpu* c, uint8_t* block) noexcept nogil:
-    """The VMRUN fails: nothing of the guest's state is touched; the host goes on behind the instruction."""
-    put64(block, VMCB_EXITCODE, EXIT_INVALID)
-    put64(block, VMCB_EXITINFO1, 0)
-    put64(block, VMCB_EXITINFO2, 0)
-    put64(block, VMCB_EXITINTINFO, 0)
-    record(c, EXIT_INVALID, 0, 0)
-    svm_page_written(c, c.virt.vmcb)
-    c.virt.guest_mode = GUEST_NONE
-    c.virt.second_level = SECOND_LEVEL_NONE
-    c.virt.gif = 0
-    c.exit = EXIT_NONE
-
-# ---------------------------------------------------------------- #VMEXIT
-
-cdef uint64_t event_information(Fault* f) noexcept nogil:
-    cdef uint64_t type
-    if f.kind == EVENT_EXTERNAL:
-        type = TYPE_EXTERNAL
-    elif f.kind == EVENT_NMI:
-        type = TYPE_NMI
-    elif f.kind == EVENT_SOFTWARE_INT:
-        type = TYPE_SOFTWARE
-    else:
-        type = TYPE_EXCEPTION
-    return (0x80000000ULL | f.vector | type << 8
-            | (EVENT_INFO_ERROR | <uint64_t>f.error << 32 if f.has_error else 0))
-
-cdef void fetch_for_decode(Cpu* c, uint8_t* block) noexcept nogil:
-    """Decode assists: the instruction's bytes, as far as its page goes, where the fetch had gone through."""
-    cdef uint64_t linear = (c.r[REG_RIP] + c.cs_base) & c.ea_mask
-    cdef TlbEntry* e = exec_entry(c, linear)
-    cdef uint32_t n = 4096 - <uint32_t>(linear & 0xFFF)
-    block[VMCB_BYTES_FETCHED] = 0
-    memset(block + VMCB_INSTRUCTION_BYTES, 0, 15)
-    if e.tag != ((linear & 0xFFFFFFFFFFFFF000ULL) | c.real_key):
-        return
-    if n > 15:
-        n = 15
-    block[VMCB_BYTES_FETCHED] = <uint8_t>n
-    memcpy(block + VMCB_INSTRUCTION_BYTES, c.shared.memory.backing + (linear + e.addend), n)
-
-cdef void svm_exit(Cpu* c, uint64_t code, uint64_t info1, uint64_t info2, uint64_t next_rip, Fault* event) noexcept nogil:
-    cdef Virtualization* v = &c.virt
-    cdef uint8_t* block = svm_page(c, v.vmcb, True)
-    record(c, code, info1, info2)
-    if block != NULL:
-        put64(block, VMCB_EXITCODE, code)
-        put64(block, VMCB_EXITINFO1, info1)
-        put64(block, VMCB_EXITINFO2, info2)
-        put64(block, VMCB_EXITINTINFO, event_information(event) if event != NULL else 0)
-        put64(block, VMCB_EVENTINJ, get64(block, VMCB_EVENTINJ) & ~<uint64_t>0x80000000ULL)
-        if c.features[FEATURE_NRIP_SAVE]:
-            put64(block, VMCB_NRIP, next_rip)
-        if c.features[FEATURE_DECODEASSISTS] and (code == SVM_NPF or code == 0x40 + V_PF):
-            fetch_for_decode(c, block)
-        put64(block, VMCB_INTERRUPT_SHADOW, c.interrupt_shadow != 0)
-        block[VMCB_V_TPR] = <uint8_t>((block[VMCB_V_TPR] & 0xF0) | v.virtual_tpr)
-        block[VMCB_V_IRQ] = <uint8_t>((block[VMCB_V_IRQ] & 0xFC) | v.virtual_interrupt | v.virtual_gif << 1)
-        save_segment(c, ES, block + VMCB_ES)
-        save_segment(c, CS, block + VMCB_CS)
-        save_segment(c, SS, block + VMCB_SS)
-        save_segment(c, DS, block + VMCB_DS)
-        put32(block, VMCB_GDTR + 4, c.gdtr.limit)
-        put64(block, VMCB_GDTR + 8, c.gdtr.base)
-        put32(block, VMCB_IDTR + 4, c.idtr.limit)
-        put64(block, VMCB_IDTR + 8, c.idtr.base)
-        block[VMCB_CPL] = <uint8_t>c.cpl
-        put64(block, VMCB_EFER, c.efer)
-        put64(block, VMCB_CR0, c.cr0)
-        put64(block, VMCB_CR2, c.cr2)
-        put64(block, VMCB_CR3, c.cr3)
-        put64(block, VMCB_CR4, c.cr4)
-        put64(block, VMCB_DR6, c.dr[6])
-        put64(block, VMCB_DR7, c.dr[7])
-        put64(block, VMCB_RFLAGS, read_rflags(c))
-        put64(block, VMCB_RIP, c.r[REG_RIP])
-        put64(block, VMCB_RSP, c.r[RSP])
-        put64(block, VMCB_RAX, c.r[RAX])
-        if v.second_level == SECOND_LEVEL_NPT:
-            put64(block, VMCB_G_PAT, c.pat)
-        if v.lbr_virtualization & LBR_ENABLE:
-            put64(block, VMCB_DBGCTL, c.debugctl)
-            put64(block, VMCB_BR_FROM, c.lbr_from)
-            put64(block, VMCB_BR_TO, c.lbr_to)
-            c.debugctl = v.host.debugctl
-            c.lbr_from = v.host.lbr_from
-            c.lbr_to = v.host.lbr_to
-        svm_page_written(c, v.vmcb)
-    load_host(c)
-
-cdef bint svm_exception(Cpu* c, Fault* f, Fault* during) noexcept nogil:
-    """Exceptions are intercepted before their effects; #DB has changed DR6 already (APM 2, 15.12.2)."""
-    cdef uint64_t info1 = 0, info2 = 0
-    if f.kind == EVENT_WORLD_EXIT:
-        if c.interrupt_shadow_before:
-            c.interrupt_shadow = c.interrupt_shadow_before
-        svm_exit(c, c.virt.exit_code, c.virt.exit_info1, c.virt.exit_info2, c.virt.exit_next_rip, during)
-        return True
-    if f.kind != EVENT_EXCEPTION or f.vector > 31 or not (c.virt.intercepts[2] >> f.vector) & 1:
-        return False
-    if f.has_error:
-        info1 = f.error
-    if f.vector == V_PF:
-        info2 = f.address
-    elif f.vector == V_DB:
-        c.dr[6] = (c.dr[6] & ~<uint64_t>0xF) | f.address
-        c.dr[7] &= ~<uint64_t>0x2000
-    if c.interrupt_shadow_before and not f.trap:
-        c.interrupt_shadow = c.interrupt_shadow_before
-    svm_exit(c, 0x40 + f.vector, info1, info2, 0, during)
-    return True

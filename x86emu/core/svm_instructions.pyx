@@ -6,12 +6,15 @@ SKINIT is #UD also where SVM is enabled: no secure loader can be started without
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
 from x86emu.core.state cimport *
 from x86emu.core.features cimport *
-from x86emu.core.mmu cimport tlb_flush_page, tlb_forget_tag, tlb_take_keys, refresh_mode, canonical
-from x86emu.core.second_level cimport translate_guest_physical
+from x86emu.core.mmu cimport tlb_flush_page, tlb_flush_everything, tlb_forget_tag, tlb_take_keys, refresh_mode, canonical
+from x86emu.core.second_level cimport translate_guest_physical, request_exit
 from x86emu.core.svm cimport *
 
 cdef enum:
     VIRTUAL_VMLOAD = 2                   # of Virtualization.lbr_virtualization
+    SVM_INVLPGB_ILLEGAL = 0xA1
+    INVLPGB_PCID = 2
+    INVLPGB_ASID = 4
 
 cdef inline bint refused(Cpu* c, Insn* i) noexcept nogil:
     """True after raising #UD without EFER.SVME, #GP(0) unless CPL 0. (The rows keep out real and virtual-8086 mode.)"""
@@ -85,6 +88,40 @@ cdef void CLGI(Cpu* c, Insn* i) noexcept nogil:
         c.virt.virtual_gif = 0
     else:
         c.virt.gif = 0
+    finish(c, i)
+
+cdef void INVLPGB(Cpu* c, Insn* i) noexcept nogil:
+    """APM 3, INVLPGB: rAX says what is valid, ECX how many pages, EDX the PCID and ASID. More is flushed than asked for,
+    which is allowed: all of one ASID, or of the host, on every processor."""
+    cdef uint64_t control = accumulator(c, i)
+    cdef uint32_t asid = <uint32_t>c.r[RDX] & 0xFFFF
+    cdef bint guest = c.virt.guest_mode == GUEST_SVM
+    cdef int k
+    if c.cpl != 0 or control & 0xFC0 or <uint32_t>c.r[RCX] & 0x7FFF0000u:
+        fault_code(c, i, V_GP, 0)
+        return
+    if guest and svm_intercepts(c, 5, 1) and (control & INVLPGB_ASID or control & INVLPGB_PCID and not c.cr4 & CR4_PCIDE):
+        request_exit(c, i, SVM_INVLPGB_ILLEGAL, 0, 0)
+        return
+    if guest and not control & INVLPGB_ASID:
+        asid = c.virt.tag
+    for k in range(c.shared.n_cpus):
+        if (guest or control & INVLPGB_ASID) and asid:
+            tlb_forget_tag(c.shared.cpus[k], asid)
+        else:
+            tlb_flush_everything(c.shared.cpus[k])
+        tlb_take_keys(c.shared.cpus[k])
+        refresh_mode(c.shared.cpus[k])
+        c.shared.cpus[k].link = NULL
+        if c.shared.cpus[k] != c and c.shared.cpus[k].signals.kick != NULL:
+            c.shared.cpus[k].signals.kick(c.shared.cpus[k].signals.cpu)
+    finish(c, i)
+
+cdef void TLBSYNC(Cpu* c, Insn* i) noexcept nogil:
+    """INVLPGB is done on all processors when it retires."""
+    if c.cpl != 0:
+        fault_code(c, i, V_GP, 0)
+        return
     finish(c, i)
 
 cdef void SKINIT(Cpu* c, Insn* i) noexcept nogil:

@@ -19,8 +19,8 @@ cdef enum:
     DR7_GD = 0x2000
     NO_WORD = 0xFF
 
-cdef uint8_t table[256]      # word, bit, code, privileged for each kind
-for _number in range(256):
+cdef uint8_t table[1024]      # word, bit, code, privileged for each kind
+for _number in range(1024):
     table[<int>_number] = INTERCEPTS[_number]
 
 cdef inline bint leave(Cpu* c, Insn* i, uint64_t code, uint64_t info1, uint64_t info2) noexcept nogil:
@@ -138,6 +138,9 @@ cdef bint svm_intercept(Cpu* c, Insn* i) noexcept nogil:
     if kind == KIND_ICEBP and not svm_intercepts(c, 4, 8):
         # 15.12.2: the #DB intercept covers INT1; the exception is a trap, and DR6 does not change
         return svm_intercepts(c, 2, V_DB) and leave(c, i, 0x40 + V_DB, 0, 0)
+    if kind == KIND_HLT and svm_intercepts(c, 5, 6) and c.features[FEATURE_IDLE_HLT] and c.cpl == 0:
+        # idle HLT: an event that would wake the guest at once does not leave it (15.9, intercept of idle HLT)
+        return (not c.virt.virtual_interrupt and not svm_virtual_nmi_ready(c)) and leave(c, i, SVM_IDLE_HLT, 0, 0)
     if row[0] != NO_WORD and kind != KIND_IO and not (c.virt.intercepts[row[0]] >> row[1]) & 1 and kind != KIND_MWAIT:
         return False
     if row[3] and c.cpl != 0:
@@ -157,6 +160,11 @@ cdef bint svm_intercept(Cpu* c, Insn* i) noexcept nogil:
     if kind == KIND_RDTSC or kind == KIND_RDTSCP:
         if c.cr4 & CR4_TSD and c.cpl != 0:
             return False
+    elif kind == KIND_RDPMC:
+        if not c.cr4 & CR4_PCE and c.cpl != 0:
+            return False
+    elif kind == KIND_SKINIT:
+        return False                     # no model has it, and #UD comes first
     elif kind == KIND_XSETBV:
         if not c.cr4 & CR4_OSXSAVE:
             return False

@@ -18,6 +18,9 @@ from x86emu.core.segmentation cimport canonical_base
 from x86emu.core.mmu cimport *
 from x86emu.core.engine cimport virtual_now
 from x86emu.core.vmx cimport *
+from x86emu.core.svm cimport svm_intercepts, SVM_CR0_WRITE_TRAP
+from x86emu.core.svm_exit cimport svm_trap
+from x86emu.core.avic cimport avic_write_tpr
 from x86emu.core.vmx_apic cimport vmx_virtual_tpr, vmx_write_virtual_tpr
 from x86emu.core.model cimport ProcessorModel, VENDOR_AMD, VENDOR_INTEL, XCR0_X87, XCR0_SSE, XCR0_AVX
 
@@ -161,6 +164,9 @@ cdef bint write_cr8(Cpu* c, Insn* i, uint64_t value) noexcept nogil:
     if c.virt.guest_mode == GUEST_VMX and c.vmx.primary >> PRI_USE_TPR_SHADOW & 1:
         vmx_write_virtual_tpr(c, value << 4)
         return True
+    if unlikely(c.virt.guest_mode == GUEST_SVM and c.svm.avic_enabled):
+        avic_write_tpr(c, value << 4)
+        return True
     if c.virt.guest_mode == GUEST_SVM and c.virt.interrupt_masking:      # APM 2, 15.21.2
         c.virt.virtual_tpr = <uint32_t>value
         return True
@@ -172,7 +178,7 @@ cdef bint write_cr8(Cpu* c, Insn* i, uint64_t value) noexcept nogil:
 
 cdef uint64_t read_cr8(Cpu* c, Insn* i) noexcept nogil:
     cdef uint64_t value = 0
-    if c.virt.guest_mode == GUEST_SVM and c.virt.interrupt_masking:
+    if c.virt.guest_mode == GUEST_SVM and (c.virt.interrupt_masking or c.svm.avic_enabled):
         return c.virt.virtual_tpr
     if c.virt.guest_mode == GUEST_VMX and c.vmx.primary >> PRI_USE_TPR_SHADOW & 1:
         return vmx_virtual_tpr(c) >> 4
@@ -238,21 +244,31 @@ cdef void MOV_Rq_C(Cpu* c, Insn* i) noexcept nogil:
     c.r[i.dst] = c.mtmp
     chain(c, i)
 
+cdef inline void control_written(Cpu* c, Insn* i, int n, uint64_t value) noexcept nogil:
+    """Ends a write of CRn; a hypervisor may want to know (CR write traps, APM 2, 15.35.10)."""
+    finish(c, i)
+    if unlikely(c.virt.guest_mode == GUEST_SVM) and svm_intercepts(c, 4, 16 + n):
+        svm_trap(c, SVM_CR0_WRITE_TRAP + n, value)
+
 cdef void MOV_C_Rd(Cpu* c, Insn* i) noexcept nogil:
-    if write_control(c, i, <uint32_t>c.r[i.src]):
-        finish(c, i)
+    cdef int n = i.dst
+    cdef uint64_t value = <uint32_t>c.r[i.src]
+    if write_control(c, i, value):
+        control_written(c, i, n, value)
         resume(c, i)
 
 cdef void MOV_C_Rq(Cpu* c, Insn* i) noexcept nogil:
-    if write_control(c, i, c.r[i.src]):
-        finish(c, i)
+    cdef int n = i.dst
+    cdef uint64_t value = c.r[i.src]
+    if write_control(c, i, value):
+        control_written(c, i, n, value)
         resume(c, i)
 
 # The memory operand of LMSW and SMSW is a word, of SMSW's register the operand size (SDM 2B, SMSW).
 cdef inline void load_machine_status(Cpu* c, Insn* i, uint16_t value) noexcept nogil:
     # PE can be set but not cleared; only the lower four bits are loaded.
     if write_cr0(c, i, (c.cr0 & ~<uint64_t>0xE) | (value & 0xF)):
-        finish(c, i)
+        control_written(c, i, 0, c.cr0)
 
 cdef void LMSW_Rw(Cpu* c, Insn* i) noexcept nogil:
     if not not_cpl0(c, i):
@@ -300,7 +316,7 @@ cdef void CLTS(Cpu* c, Insn* i) noexcept nogil:
     if c.virt.guest_mode != GUEST_VMX or not c.vmx.cr0_mask & CR0_TS:
         c.cr0 &= ~<uint64_t>CR0_TS
     refresh_mode(c)
-    finish(c, i)
+    control_written(c, i, 0, c.cr0)
     resume(c, i)
 
 # ---------------------------------------------------------------- debug registers
@@ -537,9 +553,6 @@ cdef void RDTSCP(Cpu* c, Insn* i) noexcept nogil:
     c.r[RDX] = c.mtmp >> 32
     c.r[RCX] = <uint32_t>c.tsc_aux
     chain(c, i)
-
-cdef void RDPMC(Cpu* c, Insn* i) noexcept nogil:
-    fault_code(c, i, V_GP, 0)    # there are no counters, so every number in ECX is invalid
 
 # ---------------------------------------------------------------- extended control registers, SMAP, protection keys
 

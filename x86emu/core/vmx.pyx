@@ -17,6 +17,7 @@ from x86emu.core.second_level cimport second_level_new_generation
 from x86emu.core.sysregs cimport tsc_now
 from x86emu.core.vmx_apic cimport vmx_enter_virtual_apic
 from x86emu.core.vmx_exit cimport load_host_state, record_exit, vmx_load_msrs
+from x86emu.core.exits cimport note_entry
 
 include "vmx_checks.pxi"
 
@@ -352,6 +353,7 @@ cdef int vmx_enter(Cpu* c, bint launch) noexcept nogil:
         return 0
     if launch:
         (<uint32_t*>(c.vmx.vmcs + 8))[0] = 1
+    note_entry(c)
     inject(c)
     # 27.7.4 to 27.7.8: a TPR below the threshold exits right after the entry
     vmx_enter_virtual_apic(c)

@@ -14,6 +14,7 @@ from x86emu.core.smm cimport enter_smm
 from x86emu.core.sysregs cimport monitor_triggered
 from x86emu.core.vmx cimport *
 from x86emu.core.vmx_apic cimport (vmx_emulate_apic_write, vmx_take_virtual_interrupt, vmx_posted_interrupt, vmx_virtual_tpr)
+from x86emu.core.exits cimport note_exit
 
 cdef enum:
     PENDING_ENABLED = 0x1000     # pending debug exceptions: at least one enabled breakpoint was met
@@ -27,16 +28,9 @@ cdef enum:
 # ---------------------------------------------------------------- recording
 
 cdef void record_exit(Cpu* c, uint64_t reason, uint64_t qualification) noexcept nogil:
-    cdef ExitRecord* r = &c.virt.exits[c.virt.n_exits % N_EXIT_RECORDS]
-    c.virt.n_exits += 1
-    r.code = reason
-    r.info1 = qualification
-    r.info2 = vget(c, F_EXIT_INTERRUPTION_INFORMATION)
-    r.rip = c.r[REG_RIP]
-    r.cs_base = c.cs_base
-    r.cr3 = c.cr3
-    r.guest_physical = c.virt.guest_physical
-    r.instructions = retired(c)
+    note_exit(c, True, reason, qualification, vget(c, F_EXIT_INTERRUPTION_INFORMATION),
+              c.r[REG_RIP] + vget(c, F_EXIT_INSTRUCTION_LENGTH), vget(c, F_IDT_VECTORING_INFORMATION), c.vmx.vmcs_pointer,
+              c.vmx.failed_check if reason >> 31 & 1 else 0)
 
 cdef uint64_t event_information(Fault* f) noexcept nogil:
     return INFORMATION_VALID | f.vector | <uint64_t>f.kind << 8 | (INFORMATION_ERROR if f.has_error else 0)

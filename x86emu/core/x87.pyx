@@ -1,5 +1,7 @@
 # cython: language_level=3
 """Unmasked x87 exceptions (Intel SDM volume 1, 8.6 and 8.7; volume 3A, 2.5 on CR0.NE)."""
+from x86emu.core.svm cimport svm_intercepts, SVM_FERR_FREEZE
+from x86emu.core.second_level cimport request_exit
 
 
 cdef void drive_ferr(Cpu* c) noexcept nogil:
@@ -23,6 +25,9 @@ cdef bint pending_exception(Cpu* c, Insn* i) noexcept nogil:
     drive_ferr(c)
     if c.signals == NULL or c.signals.ignne or c.signals.ferr_moved == NULL:
         return True
+    if c.virt.guest_mode == GUEST_SVM and svm_intercepts(c, 3, 30):      # APM 2, 15.13.5
+        request_exit(c, i, SVM_FERR_FREEZE, 0, 0)
+        return False
     unwind(c, i)
     c.activity = ACTIVITY_HLT
     c.exit = EXIT_YIELD

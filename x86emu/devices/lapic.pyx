@@ -413,8 +413,11 @@ cdef class LocalApic:
         if (mode == FIXED or mode == LOWEST_PRIORITY) and vector < 16:
             raise_error(&self.state, ESR_SEND_ILLEGAL_VECTOR)
             return
-        if (shorthand == 1 and mode != FIXED) or (shorthand == 2 and mode != FIXED and mode != LOWEST_PRIORITY):
-            return                                  # table 11-3: invalid combinations
+        # Table 11-3 calls these combinations invalid; NMI, SMI and INIT to itself are delivered all the same, as software
+        # that tests processors expects of them.
+        if (shorthand == 1 and mode != FIXED and mode != NMI and mode != SMI and mode != INIT) or (
+                shorthand == 2 and mode != FIXED and mode != LOWEST_PRIORITY):
+            return
         self.bus.deliver_to(self, destination, icr >> 11 & 1, shorthand, mode, vector, False)
 
     # Timer

@@ -184,6 +184,14 @@ spp                | -               | ept |  | sub-page write permissions in EP
 ipi_virt           | -               | apicv |  | IPI virtualization
 hlat               | -               | ept,lm |  | hypervisor-managed linear-address translation
 ept_paging_write   | -               | ept |  | EPT paging-write control and guest-paging verification
+avic               | 8000000a.edx.13 | npt |  | advanced virtual interrupt controller
+x2avic             | 8000000a.edx.18 | avic |  | AVIC of x2APIC mode
+gmet               | 8000000a.edx.17 | npt |  | guest mode execute trap
+vnmi               | 8000000a.edx.25 | svm |  | virtual NMI
+idle_hlt           | 8000000a.edx.30 | svm |  | idle HLT intercept
+svme_addr_chk      | 8000000a.edx.28 | svm |  | VMRUN, VMLOAD and VMSAVE check the block's address for #GP
+perfctr_core       | 80000001.ecx.23 | msr |  | six core performance counters (AMD)
+invlpgb            | 80000008.ebx.3  | lm |  | INVLPGB and TLBSYNC
 """
 
 

@@ -73,6 +73,8 @@ _TABLE = """
 60 | INVEPT     | INVEPT    | invalidate translations by EPT
 61 | INVVPID    | INVVPID   | invalidate translations by VPID
 62 | VMFUNC     | VMFUNC    | call a VM function
+63 | INVLPGB    | INVLPGB   | invalidate translations on all processors
+64 | TLBSYNC    | TLBSYNC   | wait for the invalidations
 65 | RDPID      | RDPID     | read processor number
 66 | XSAVES     | XSAVES,XSAVES64 | save supervisor state
 67 | XRSTORS    | XRSTORS,XRSTORS64 | restore supervisor state

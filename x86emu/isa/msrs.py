@@ -2,8 +2,7 @@
 
 An MSR that is not here, or whose condition the model does not meet, raises #GP(0).  MSRs that steer parts of a
 processor which an emulator does not have (bus, cache and north-bridge configuration) keep what is written to them.
-The performance counters are left out: CPUID says that there are none, and AMD's K7 ones answer #GP(0), which operating
-systems take for "no counters".
+Intel's performance counters are left out, as CPUID says that there are none.
 
 Columns: number or range | name | condition | storage | write | at power-on | what it is
 
@@ -42,8 +41,8 @@ FE | MTRRCAP | mtrr | =508 | ro | - | 8 variable ranges, fixed ranges, write com
 1D9 | DEBUGCTL | p6 | debugctl | mask=3 | - | last branch record, single step on branches
 1DB | LAST_BRANCH_FROM | amd | lbr_from | ignored | - | source of the last branch
 1DC | LAST_BRANCH_TO | amd | lbr_to | ignored | - | target of the last branch
-1DD | LAST_INT_FROM | amd | =0 | ignored | - | source of the last event
-1DE | LAST_INT_TO | amd | =0 | ignored | - | target of the last event
+1DD | LAST_INT_FROM | amd | last_int_from | ignored | - | source of the last event
+1DE | LAST_INT_TO | amd | last_int_to | ignored | - | target of the last event
 200-20F | MTRR_PHYS | mtrr | @mtrr_variable | @ | - | variable memory type ranges: base and mask
 250 | MTRR_FIX64K | mtrr | @mtrr_fixed | @ | - | memory types of 0-7FFFFh
 258-259 | MTRR_FIX16K | mtrr | @mtrr_fixed | @ | - | memory types of 80000h-BFFFFh
@@ -65,6 +64,7 @@ C0000101 | GS_BASE | lm | @gs_base | @ | - | base of GS
 C0000102 | KERNEL_GS_BASE | lm | kernel_gs_base | canonical | - | what SWAPGS exchanges with GS's base
 C0000104 | TSC_RATIO | tsc_scale | virt.tsc_ratio | mask=FFFFFFFFFF | 100000000 | a guest's TSC rate, 8.32 fixed point
 C0000103 | TSC_AUX | rdtscp/rdpid | tsc_aux | mask=FFFFFFFF | - | what RDTSCP and RDPID tell in ECX
+C0010000-C0010007 | PERF_LEGACY | amd,p6 | @perf_legacy | @ | - | performance counters: 4 event selections, 4 counts
 C0010010 | SYSCFG | amd | syscfg | keep=7FFFFF | - | system configuration: MTRR extensions, top of memory
 C0010015 | HWCR | amd | hwcr | any | - | hardware configuration
 C0010016-C0010019 | IORR | amd | slot | any | - | I/O range registers
@@ -81,6 +81,8 @@ C0010113 | SMM_MASK | amd,smm | slot | any | - | protected SMM memory: mask and 
 C0010114 | VM_CR | svm | @vm_cr | @ | - | SVM disable and lock
 C0010117 | VM_HSAVE_PA | svm | vm_hsave_pa | mask=FFFFFFFFFF000 | - | host save area of VMRUN
 C0010118 | SVM_KEY | svm_lock | @svm_key | @ | - | key that unlocks VM_CR
+C001011B | DOORBELL | avic | @doorbell | @ | - | AVIC: makes the processor of this APIC id look at its interrupts
+C0010200-C001020B | PERF_CORE | perfctr_core | @perf_core | @ | - | performance counters: selection and count by turns
 C0011020 | LS_CFG | amd | slot | any | - | load-store unit configuration
 C0011021 | IC_CFG | amd | slot | any | - | instruction cache configuration
 C0011022 | DC_CFG | amd | slot | any | - | data cache configuration

@@ -68,7 +68,8 @@ from x86emu.machine.pci_slots import PciSlots
 from x86emu.machine.removable import RemovableDrives
 from x86emu.machine.run import POLL_NANOSECONDS, SOON_NANOSECONDS, RunResult, StopReason
 from x86emu.machine.speaker import Speaker
-from x86emu.virt.explain import explain
+from x86emu.virt.collect import collect, counters
+from x86emu.virt.explain import exit_line, explain
 
 if TYPE_CHECKING:
     from x86emu._core import Processor
@@ -628,6 +629,7 @@ class Machine:
             "cpu_seconds": self.cpu_seconds,
             "mips": mips,
             **self._event_counts(),
+            "exits": [counters(cpu) for cpu in self.engine.cpus],
             "processors": [{"instructions": cpu.instructions} for cpu in self.engine.cpus],
             "engine": self.engine.trace_statistics(),
             "ports": {name: {"reads": r, "writes": w} for name, (r, w) in self.ports.statistics().items()},
@@ -648,9 +650,22 @@ class Machine:
             nmis += counts["nmis"]
         return {"exceptions": dict(exceptions), "interrupts": dict(interrupts), "nmis": nmis}
 
-    def explain(self, count: int = 8) -> str:
-        """What the processors' virtualization did last: the last `count` exits of each, and why a VMRUN was refused."""
-        return "\n".join(explain(cpu, self.memory, count) for cpu in self.engine.cpus)
+    def trace_exits(self, listener: Callable[[str], object] | None) -> None:
+        """Has every exit from a guest of a hypervisor from now on told to ``listener`` as a line; None ends it."""
+        if listener is None:
+            self.engine.set_exit_hook(None)
+            return
+        self.engine.set_exit_hook(lambda cpu: listener(f"{cpu.index} {exit_line(cpu.exit_records()[-1])}"))
+
+    def explain(self, count: int = 8, blocks: bool = False) -> str:
+        """What guests of hypervisors did last: each processor's last exits with instructions, addresses and page
+        walks; why an entry was refused; a triple fault's faults; blocks: VMCBs and VMCSs as tables, too."""
+        return "\n".join(explain(cpu, self.memory, count, blocks) for cpu in self.engine.cpus)
+
+    def explanation(self) -> dict[str, Any]:
+        """The same as data for JSON: what `x86emu explain` reads."""
+        found = [collect(cpu, self.memory) for cpu in self.engine.cpus]
+        return {"format": "x86emu explanation 1", "processors": found}
 
     def state_hash(self) -> str:
         """SHA-256, in hexadecimal, over RAM and all saved registers of all processors."""

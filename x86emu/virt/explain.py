@@ -1,27 +1,30 @@
-"""What a processor's virtualization did last, in words: the last exits, and why a VMRUN was refused."""
+"""What a processor's virtualization did last, in words: exits with their instructions, addresses and page walks,
+refused entries with the rows they broke, a triple fault's three faults.  Renders what collect() gathered.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-from x86emu.virt.svm.checks import CHECKS, describe
-from x86emu.virt.svm.exits import EXITS, exit_name
-from x86emu.virt.svm.vmcb import SIZE
-from x86emu.virt.vmx.checks import describe_failure
+from x86emu.virt.collect import SVM, collect, name_of, words_of
+from x86emu.virt.svm.exits import EXITS
 from x86emu.virt.vmx.exit_reasons import explain_vmx_exit
-from x86emu.virt.vmx.fields import read_vmcs
 
 if TYPE_CHECKING:
     from x86emu._core import Processor
     from x86emu.core.memory import PhysicalMemory
 
 _NPF_BITS = {0: "present", 1: "write", 2: "user", 3: "reserved bit", 4: "fetch", 32: "final address", 33: "table walk"}
+_IPI = {0: "not a fixed edge-triggered interrupt", 1: "the target does not run", 2: "no such target",
+        3: "bad backing page", 4: "vector below 16"}  # fmt: skip
+_EVENTS = {0: "external interrupt", 2: "NMI", 4: "software interrupt", 5: "INT1", 6: "software exception"}
+_EXCEPTIONS = "#DE #DB NMI #BP #OF #BR #UD #NM #DF 9 #TS #NP #SS #GP #PF 15 #MF #AC #MC #XM #VE #CP".split()
 
 
 def explain_exit(code: int, info1: int, info2: int, rip: int) -> str:
-    """One exit as a line: its name, what happened, where, and EXITINFO1 and 2 in words where they have some."""
-    known = EXITS.get(code)
-    line = f"{exit_name(code):14} at rip {rip:#x}: {known.description if known else 'unknown exit code'}"
+    """One exit of SVM as a line: its name, what happened, where, and EXITINFO1 and 2 in words where they have some."""
+    line = f"{name_of(SVM, code):14} at rip {rip:#x}: {words_of(SVM, code)}"
     if code == EXITS[0x400].code:
         bits = ", ".join(name for bit, name in _NPF_BITS.items() if info1 >> bit & 1)
         return f"{line}; guest-physical {info2:#x}: {bits}"
@@ -32,25 +35,113 @@ def explain_exit(code: int, info1: int, info2: int, rip: int) -> str:
         return f"{line}; {'WRMSR' if info1 else 'RDMSR'}"
     if code == 0x4E:
         return f"{line}; error code {info1:#x}, address {info2:#x}"
+    if code == 0x401:
+        return f"{line}; ICR {info1:#x}: {_IPI.get(info2 >> 32, 'unknown reason')}, index {info2 & 0x1FF}"
+    if code == 0x402:
+        return f"{line}; {'write' if info1 >> 32 & 1 else 'read'} of APIC register {info1 & 0xFF0:#x}"
+    if 0x8F <= code <= 0x9F:
+        return f"{line}; new value {info1:#x}"
     if info1 or info2:
         line += f"; EXITINFO1 {info1:#x}, EXITINFO2 {info2:#x}"
     return line
 
 
-def explain(cpu: Processor, memory: PhysicalMemory, count: int = 8) -> str:
-    """The last `count` exits of a processor, oldest first, and the broken row where its last VMRUN was refused."""
-    lines = []
-    if cpu.failed_check is not None:
-        lines.append(describe(CHECKS[cpu.failed_check], memory.read(cpu.vmcb, SIZE)))
-    vmx = cpu.in_vmx_operation
-    if vmx and cpu.failed_vmx_check and cpu.current_vmcs is not None:
-        lines.append(describe_failure(cpu.failed_vmx_check, read_vmcs(memory.read, cpu.current_vmcs)))
-    exits = cpu.exits()[-count:]
-    if exits:
-        lines.append(f"processor {cpu.index}: {cpu.exit_count} exits from guest mode; the last {len(exits)}:")
-        for code, info1, info2, rip, _, _, instructions in exits:
-            words = explain_vmx_exit(code, info1, info2, rip) if vmx else explain_exit(code, info1, info2, rip)
-            lines.append(f"  {instructions:>14,}  {words}")
+def _vector(vector: int) -> str:
+    return _EXCEPTIONS[vector] if vector < len(_EXCEPTIONS) else f"vector {vector:#x}"
+
+
+def _event(event: int) -> str:
+    kind = event >> 8 & 7
+    what = _vector(event & 0xFF) if kind == 3 else f"{_EVENTS.get(kind, 'event')} {event & 0xFF:#x}"
+    return f"while it delivered {what}" + (f", error code {event >> 32:#x}" if event >> 11 & 1 and event >> 32 else "")
+
+
+def _address(value: int | None) -> str:
+    return "not mapped" if value is None else f"{value:#x}"
+
+
+def _path(title: str, path: Mapping[str, Any]) -> list[str]:
+    """Linear, guest-physical and physical address, and the walks between them."""
+    parts = []
+    if path["linear"] is not None:
+        parts.append(f"linear {path['linear']:#x}")
+    parts.append(f"guest-physical {_address(path['guest_physical'])}")
+    parts.append(f"physical {_address(path['physical'])}")
+    lines = [f"{title:<12} {' -> '.join(parts)}"]
+    for name, key in (("guest walk", "guest_walk"), ("second walk", "second_walk")):
+        if path.get(key):
+            steps = ", ".join(f"{step} at {at:#x} = {entry:#x}" for step, at, entry in path[key])
+            lines.append(f"  {name:<12} {steps}")
+    return lines
+
+
+def exit_line(record: Mapping[str, Any]) -> str:
+    """One exit in one line: when, of which control block, why."""
+    kind = "VMCB" if record["guest_mode"] == SVM else "VMCS"
+    if record["guest_mode"] == SVM:
+        words = explain_exit(record["code"], record["info1"], record["info2"], record["rip"])
     else:
-        lines.append(f"processor {cpu.index}: no exits from guest mode")
+        words = explain_vmx_exit(record["code"], record["info1"], record["info2"], record["rip"])
+    return f"{record['instructions']:>14,}  {kind} {record['block']:#x}  {words}"
+
+
+def _exit(record: Mapping[str, Any]) -> list[str]:
+    lines = [f"  #{record['number']} {exit_line(record)}"]
+    if record["failed"]:
+        return [*lines, f"      {record['failure']}"]
+    ran = record["instructions"] - record["entered"]
+    lines.append(f"      {'instruction':<12} {record['instruction'] or '(bytes not known)'}"
+                 f"   CPL {record['cpl']}, the guest had run {ran:,} instructions")  # fmt: skip
+    if record["event"] >> 31 & 1:
+        lines.append(f"      {_event(record['event'])}")
+    lines += [f"      {line}" for line in _path("code", record["code_address"])]
+    if "data_address" in record:
+        lines += [f"      {line}" for line in _path("data", record["data_address"])]
+    return lines + [f"      {line}" for line in record.get("nested_entry", [])]
+
+
+def _fault_lines(faults: list[Mapping[str, Any]]) -> list[str]:
+    lines = ["triple fault:"]
+    for ordinal, fault in zip(("first", "second", "third"), faults, strict=True):
+        error = "" if fault["error"] is None else f" with error code {fault['error']:#x}"
+        address = f", address {fault['address']:#x}" if fault["vector"] == 14 else ""
+        what = f"{_vector(fault['vector'])}{error}{address} at {fault['cs']:04x}:{fault['rip']:x}"
+        state = f"CPL {fault['cpl']}, rsp {fault['rsp']:#x}, cr3 {fault['cr3']:#x}"
+        lines.append(f"  {ordinal:<7}{what}  {fault['instruction']}   {state}")
+    return lines
+
+
+def counter_lines(rows: list[Mapping[str, Any]]) -> list[str]:
+    """Exits by reason, with the mean number of instructions of the guest before and of the hypervisor after one."""
+    lines = [f"  {'exits':>10}  {'guest before':>14}  {'hypervisor after':>16}  reason"]
+    for row in rows:
+        n = row["count"]
+        lines.append(f"  {n:>10,}  {row['guest'] // n:>14,}  {row['hypervisor'] // n:>16,}  {row['reason']}")
+    return lines
+
+
+def render(found: Mapping[str, Any], count: int = 8, blocks: bool = False) -> str:
+    """What collect() found in words: the last `count` exits; blocks: the control blocks as tables, too."""
+    index = found["processor"]
+    lines = []
+    if found["refused"]:
+        lines.append(found["refused"])
+    shutdown = any(record["code"] == 0x7F and record["guest_mode"] == SVM for record in found["exits"][-count:])
+    if found["shut_down"] or shutdown:
+        lines += _fault_lines(found["faults"])
+    shown = found["exits"][-count:] if count else []
+    if not found["exit_count"]:
+        return "\n".join([*lines, f"processor {index}: no exits from guest mode"])
+    lines.append(f"processor {index}: {found['exit_count']} exits from guest mode; the last {len(shown)}:")
+    for record in shown:
+        lines += _exit(record)
+    lines += counter_lines(found["counters"])
+    if blocks:
+        for name, text in found["blocks"].items():
+            lines += [f"{name}:", text]
     return "\n".join(lines)
+
+
+def explain(cpu: Processor, memory: PhysicalMemory, count: int = 8, blocks: bool = False) -> str:
+    """A processor's last `count` exits, oldest first, the broken row where its last entry was refused, and more."""
+    return render(collect(cpu, memory, count), count, blocks)

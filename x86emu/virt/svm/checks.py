@@ -17,8 +17,7 @@ _TABLE = """
 svme            | 15.5.1 | not efer & 0x1000 | EFER.SVME is 0
 cr0_cd_nw       | 15.5.1 | cr0 & 0x20000000 and not cr0 & 0x40000000 | CR0.CD is 0 and CR0.NW is 1
 cr0_high        | 15.5.1 | cr0 >> 32 | CR0[63:32] are not zero
-cr3_reserved    | 15.5.1 | cr3 & cr3_reserved and efer & 0x100 and cr0 >> 31 & 1
-    | CR3 has reserved bits set in long mode
+cr3_reserved    | 15.5.1 | cr3 & cr3_reserved | CR3 has bits set beyond the widest physical address
 cr4_reserved    | 15.5.1 | cr4 & cr4_reserved | CR4 has a bit set that the processor does not have
 dr6_high        | 15.5.1 | dr6 >> 32 | DR6[63:32] are not zero
 dr7_high        | 15.5.1 | dr7 >> 32 | DR7[63:32] are not zero
@@ -49,6 +48,24 @@ event_vector    | 15.20  | eventinj >> 31 & 1 and eventinj >> 8 & 7 == 3
 event_long_mode | 15.20  | eventinj >> 31 & 1 and eventinj >> 8 & 7 == 3 and efer & 0x500 == 0x500
     and (eventinj & 0xFF == 4 or eventinj & 0xFF == 5) and cs >> 16 & 0x200
     | the event to inject is an exception that 64-bit mode does not have
+pdptes          | 15.5.1 | bad_pdptes
+    | CR3 points to page-directory-pointer entries with reserved bits set (PAE paging without nested paging)
+vnmi_intercept  | 15.21.10 | v_intr_masking & 4 and has_vnmi and not intercept_misc1 & 2
+    | virtual NMI is enabled and NMIs are not intercepted
+vnmi_event      | 15.21.10 | v_intr_masking & 4 and has_vnmi and eventinj >> 31 & 1 and eventinj >> 8 & 7 == 2
+    and v_irq & 0x10
+    | the event to inject is an NMI and virtual NMIs are blocked
+avic_paging     | 15.29.3 | v_intr_masking & 0x80 and has_avic and not np_enable & 1
+    | AVIC is enabled and nested paging is not
+avic_backing    | 15.29.3 | v_intr_masking & 0x80 and has_avic and avic_backing_page & ~0xFFF & ~physical_mask
+    | the AVIC backing page lies beyond physical memory's addresses
+avic_physical   | 15.29.3 | v_intr_masking & 0x80 and has_avic and avic_physical_table & ~0xFFF & ~physical_mask
+    | the table by physical APIC id lies beyond physical memory's addresses
+avic_logical    | 15.29.3 | v_intr_masking & 0x80 and has_avic and avic_logical_table & ~0xFFF & ~physical_mask
+    | the table by logical APIC id lies beyond physical memory's addresses
+avic_index      | 15.29.3 | v_intr_masking & 0x80 and has_avic
+    and (avic_physical_table & 0xFFF) > (0x1FF if v_intr_masking & 0x40 else 0xFE)
+    | the last index of the table by physical APIC id is too great
 np_paging       | 15.25.3 | np_enable & 1 and has_npt and not host_paging
     | nested paging is enabled and the host does not page
 ncr3_reserved   | 15.25.4 | np_enable & 1 and has_npt and n_cr3 & ncr3_reserved | nCR3 has reserved bits set
@@ -56,7 +73,7 @@ ncr3_reserved   | 15.25.4 | np_enable & 1 and has_npt and n_cr3 & ncr3_reserved 
 
 ENVIRONMENT = (
     "cr3_reserved", "cr4_reserved", "efer_reserved", "has_long_mode", "has_npt", "asids", "physical_mask",
-    "host_paging", "ncr3_reserved",
+    "host_paging", "ncr3_reserved", "bad_pdptes", "has_vnmi", "has_avic",
 )  # fmt: skip
 """What the conditions name beside the block's fields: facts of the processor model and of the host's state."""
 

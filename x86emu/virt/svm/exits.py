@@ -60,7 +60,13 @@ _TABLE = """
 08D | XSETBV         | 4.13 | XSETBV  | XSETBV
 08E | RDPRU          | 4.14 | -       | RDPRU
 08F | EFER_WRITE_TRAP | 4.15 | -      | EFER was written
+0A0 | INVLPGB        | 5.0  | INVLPGB | INVLPGB
+0A1 | INVLPGB_ILLEGAL | 5.1 | -       | INVLPGB with what a guest may not ask for
 0A2 | INVPCID        | 5.2  | INVPCID | INVPCID
+0A3 | MCOMMIT        | 5.3  | -       | MCOMMIT
+0A4 | TLBSYNC        | 5.4  | TLBSYNC | TLBSYNC
+0A5 | BUSLOCK        | 5.5  | -       | split or uncacheable locked access
+0A6 | IDLE_HLT       | 5.6  | -       | HLT with no virtual event waiting
 400 | NPF            | -    | -       | nested page fault
 401 | AVIC_INCOMPLETE_IPI | - | -      | AVIC: an IPI could not be delivered
 402 | AVIC_NOACCEL   | -    | -       | AVIC: access that is not accelerated
@@ -91,6 +97,7 @@ for _n in range(16):
     EXITS[0x10 + _n] = Exit(0x10 + _n, f"CR{_n}_WRITE", 0, 16 + _n, 0, f"write of CR{_n}")
     EXITS[0x20 + _n] = Exit(0x20 + _n, f"DR{_n}_READ", 1, _n, 0, f"read of DR{_n}")
     EXITS[0x30 + _n] = Exit(0x30 + _n, f"DR{_n}_WRITE", 1, 16 + _n, 0, f"write of DR{_n}")
+    EXITS[0x90 + _n] = Exit(0x90 + _n, f"CR{_n}_WRITE_TRAP", 4, 16 + _n, 0, f"CR{_n} was written")
 for _n in range(32):
     EXITS[0x40 + _n] = Exit(0x40 + _n, f"EXCP{_n}", 2, _n, 0, f"exception vector {_n}")
 for _line in _TABLE.strip().splitlines():
@@ -113,7 +120,7 @@ BY_NAME: dict[str, Exit] = {exit_.name: exit_ for exit_ in EXITS.values()}
 PRIVILEGED = frozenset(
     KINDS[name]
     for name in "LIDT LGDT LLDT LTR INVD WBINVD HLT INVLPG INVLPGA VMRUN VMLOAD VMSAVE STGI CLGI SKINIT MONITOR MWAIT "
-    "XSETBV INVPCID CR_READ CR_WRITE DR_READ DR_WRITE CLTS LMSW RDMSR WRMSR".split()
+    "XSETBV INVPCID INVLPGB TLBSYNC CR_READ CR_WRITE DR_READ DR_WRITE CLTS LMSW RDMSR WRMSR".split()
 )
 
 

@@ -16,7 +16,7 @@ _TABLE = """
 008 | 4 | intercept_exceptions | intercept exception vectors 0 to 31
 00C | 4 | intercept_misc1      | INTR, NMI, SMI, INIT, VINTR, descriptor tables, RDTSC, CPUID, HLT, IOIO, MSR ...
 010 | 4 | intercept_misc2      | VMRUN, VMMCALL, VMLOAD, VMSAVE, STGI, CLGI, SKINIT, RDTSCP, ICEBP, WBINVD, MONITOR ...
-014 | 4 | intercept_misc3      | INVLPGB, INVPCID, MCOMMIT, TLBSYNC ...
+014 | 4 | intercept_misc3      | INVLPGB, INVPCID, MCOMMIT, TLBSYNC, bus lock, idle HLT
 03C | 2 | pause_filter_threshold | instructions between PAUSEs that restart the filter
 03E | 2 | pause_filter_count   | PAUSEs that are let through
 040 | 8 | iopm_base_pa         | physical address of the I/O permission map
@@ -27,7 +27,7 @@ _TABLE = """
 060 | 1 | v_tpr                | virtual TPR, bits 3:0
 061 | 1 | v_irq                | bit 0 V_IRQ, bit 1 V_GIF, bits 3 and 4 virtual NMI
 062 | 1 | v_intr_prio          | bits 3:0 priority, bit 4 ignore the virtual TPR
-063 | 1 | v_intr_masking       | bit 0 V_INTR_MASKING, bit 1 V_GIF enable, bit 2 V_NMI enable, bit 7 AVIC enable
+063 | 1 | v_intr_masking       | bit 0 V_INTR_MASKING, bits 1, 2 V_GIF, V_NMI enable, bits 6, 7 x2AVIC, AVIC enable
 064 | 1 | v_intr_vector        | vector of the virtual interrupt
 068 | 8 | interrupt_shadow     | bit 0 guest is in an interrupt shadow, bit 1 guest interrupt mask
 070 | 8 | exitcode             | why the guest was left
@@ -43,6 +43,9 @@ _TABLE = """
 0C8 | 8 | nrip                 | address of the next instruction
 0D0 | 1 | bytes_fetched        | decode assists: how many instruction bytes follow
 0D1 | 15 | instruction_bytes   | decode assists
+0E0 | 8 | avic_backing_page    | AVIC: physical address of the virtual APIC's registers
+0F0 | 8 | avic_logical_table   | AVIC: physical address of the table by logical APIC id
+0F8 | 8 | avic_physical_table  | AVIC: physical address of the table by physical APIC id; bits 8:0 its last index
 400 | 16 | es                  | selector, attributes, limit, base
 410 | 16 | cs                  | selector, attributes, limit, base
 420 | 16 | ss                  | selector, attributes, limit, base
@@ -98,6 +101,28 @@ FIELDS: dict[str, Field] = {}
 for _line in _TABLE.strip().splitlines():
     _offset, _width, _name, _description = (part.strip() for part in _line.split("|"))
     FIELDS[_name] = Field(int(_offset, 16), int(_width), _name, _description)
+
+CLEAN_AREAS: dict[str, str] = {
+    "intercepts": "intercept_cr_read intercept_cr_write intercept_dr_read intercept_dr_write intercept_exceptions "
+    "intercept_misc1 intercept_misc2 intercept_misc3 pause_filter_threshold pause_filter_count tsc_offset",
+    "permission_maps": "iopm_base_pa msrpm_base_pa",
+    "asid": "guest_asid",
+    "tpr": "v_tpr v_irq v_intr_prio v_intr_masking v_intr_vector",
+    "nested_paging": "np_enable n_cr3 g_pat",
+    "control_registers": "cr0 cr3 cr4 efer",
+    "debug_registers": "dr6 dr7",
+    "descriptor_tables": "gdtr idtr",
+    "segments": "es cs ss ds cpl",
+    "cr2": "cr2",
+    "lbr": "dbgctl br_from br_to last_excp_from last_excp_to",
+    "avic": "avic_apic_bar avic_backing_page avic_logical_table avic_physical_table",
+}
+"""What each bit of vmcb_clean vouches for, from bit 0 on (15.15.3, table 15-9)."""
+
+CLEAN_BIT: dict[str, int] = {
+    name: bit for bit, names in enumerate(CLEAN_AREAS.values()) for name in names.split()
+}
+"""The clean bit of each field that has one; the others are loaded at every VMRUN."""
 
 SIZE = 0x1000
 """Bytes of a control block: one page."""
