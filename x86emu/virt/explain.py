@@ -90,7 +90,8 @@ def _exit(record: Mapping[str, Any]) -> list[str]:
     if record["failed"]:
         return [*lines, f"      {record['failure']}"]
     ran = record["instructions"] - record["entered"]
-    lines.append(f"      {'instruction':<12} {record['instruction'] or '(bytes not known)'}"
+    behind = record["guest_mode"] == SVM and (0x8F <= record["code"] <= 0x9F or record["code"] == 0x401)
+    lines.append(f"      {'goes on at' if behind else 'instruction':<12} {record['instruction'] or '(bytes not known)'}"
                  f"   CPL {record['cpl']}, the guest had run {ran:,} instructions")  # fmt: skip
     if record["event"] >> 31 & 1:
         lines.append(f"      {_event(record['event'])}")
