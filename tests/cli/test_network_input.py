@@ -18,7 +18,7 @@ assert bios  # a fixture
 def test_everything_at_once(tmp_path: Path) -> None:
     network = parse_network(
         f"user,model=virtio,mac=52:54:00:aa:BB:cc,hostfwd=tcp:127.0.0.1:2222-:22,hostfwd=udp::0-10.0.2.16:53,"
-        f"tftp={tmp_path},bootfile=a,,b,hostname=guest-1.example,restrict,pcap=x.pcap"
+        f"tftp={tmp_path},bootfile=a,,b,hostname=guest-1.example,restrict,pcap=x.pcap,romfile=card.rom"
     )
     assert network is not None and network.kind == "user" and network.mac == bytes.fromhex("525400aabbcc")
     assert network.user.forwards == (
@@ -26,6 +26,7 @@ def test_everything_at_once(tmp_path: Path) -> None:
     )  # fmt: skip
     assert network.user.tftp == tmp_path and network.user.boot_file == "a,b" and network.user.restrict
     assert network.user.host_name == "guest-1.example" and network.pcap == Path("x.pcap")
+    assert network.rom == Path("card.rom")
     assert parse_network("user") == NetworkOption()
     assert parse_network("none") is None and parse_networks(["none"]) == ()
     tap = parse_network("tap,ifname=tap7,mac=02-00-00-00-00-01")
@@ -57,7 +58,7 @@ def test_hardware_addresses() -> None:
         (["--net", "user,hostfwd=tcp:localhost:80-:80"], "is no forward"),
         (["--net", "user,hostfwd=tcp::80-:0"], "is no forward"),
         (["--net", "user,ifname=tap0"], "'ifname=tap0' is not understood"),
-        (["--net", "tap,tftp=."], "'tftp=.' is not understood; model, mac, ifname and pcap are"),
+        (["--net", "tap,tftp=."], "'tftp=.' is not understood; model, mac, romfile, ifname and pcap are"),
         (["--net", "user,mac"], "'mac' is not understood"),
         (["--net", "user,mac=52:54:00:12:34:56,mac=52:54:00:12:34:57"], "is not understood"),
         (["--net", "user,restrict=maybe"], "restrict is on or off, not 'maybe'"),
@@ -65,6 +66,7 @@ def test_hardware_addresses() -> None:
         (["--net", "user,hostname=a b"], "'a b' is no host name"),
         (["--net", f"user,bootfile={'x' * 200}"], "a boot file's name has up to 127 characters"),
         (["--net", "tap,ifname=averylonginterfacename"], "an interface's name has up to 15 characters"),
+        (["--net", "user,romfile=/nonexistent/rom"], "/nonexistent/rom"),
         (["--pcap", "dump"], "--pcap dump: there is no network to record; --net user would make one"),
         (["--net", "user", "--pcap", "/nonexistent/dump"], "--pcap /nonexistent/dump: cannot be written"),
         (["--net", "user"] * 29, "more than the 28 free PCI slots"),

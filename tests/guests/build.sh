@@ -18,6 +18,7 @@
 #   linux32.cpio.gz  linux32-disk.cpio.gz  linux32-fat.img  linux32.iso (ISOLINUX: 686)  linux32-pae.iso (686-pae)
 # network: initramfs with drivers of network cards and src/network, for the kernels above
 #   linux64-net.cpio.gz  virtio           linux32-net.cpio.gz  (686) virtio, e1000, ne2k-pci
+#   ipxe.iso  pxe-*.rom  iPXE as a CD and as boot ROMs of network cards
 # rescue (Debian's GRUB rescue media)
 #   grub-rescue-cdrom.iso  grub-rescue-floppy.img
 # floppy
@@ -166,6 +167,9 @@ build_network() {
         add_modules "$GK_KROOT" "$GK_TMP/$name" $modules
         make_cpio "$GK_TMP/$name" "$OUT/$name.cpio.gz"
     done
+    deb_unpack amd64 "$GK_TMP/ipxe" ipxe ipxe-qemu
+    install -m644 "$GK_TMP/ipxe/usr/lib/ipxe/ipxe.iso" "$OUT/ipxe.iso"
+    install -m644 -t "$OUT" "$GK_TMP"/ipxe/usr/lib/ipxe/qemu/pxe-{virtio,e1000,ne2k_pci}.rom
 }
 build_rescue() {
     deb_unpack amd64 "$GK_TMP/rescue" grub-rescue-pc

@@ -16,8 +16,8 @@ MODELS = ("virtio", "e1000", "ne2000")
 FIRST_MAC = bytes.fromhex("525400123456")
 GUEST_ADDRESS = str(ipaddress.IPv4Address(GUEST))
 PARTS = {
-    "user": "model, mac, hostfwd, tftp, bootfile, hostname, restrict and pcap",
-    "tap": "model, mac, ifname and pcap",
+    "user": "model, mac, romfile, hostfwd, tftp, bootfile, hostname, restrict and pcap",
+    "tap": "model, mac, romfile, ifname and pcap",
 }
 
 
@@ -31,6 +31,7 @@ class NetworkOption:
     user: UserConfig = field(default_factory=UserConfig)
     interface: str = ""  # of tap
     pcap: Path | None = None
+    rom: Path | None = None  # the card's boot ROM; None is the usual one where `boot` has n, else none
 
 
 def parse_mac(text: str, option: str) -> bytes:
@@ -118,6 +119,7 @@ def parse_network(text: str) -> NetworkOption | None:
         UserConfig(tuple(forwards), tftp, boot_file, host_name, restrict == "on"),
         interface,
         Path(values["pcap"]) if "pcap" in values else None,
+        Path(values["romfile"]) if "romfile" in values else None,
     )
 
 

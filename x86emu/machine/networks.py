@@ -32,7 +32,7 @@ def boot_rom(model: str) -> bytes:
     if not path.is_file():
         raise UserInputError(
             f"--boot n: {path} is not there, so the {model} card has nothing to boot with; apt-get install ipxe-qemu"
-            " would bring it"
+            " would bring it, or romfile=FILE in --net"
         )
     return load_option_rom(path)
 
@@ -50,7 +50,10 @@ def addresses(networks: tuple[NetworkOption, ...]) -> list[bytes]:
 def _plug_in(machine: Machine, slots: PciSlots, option: NetworkOption, backend: NetworkBackend, mac: bytes) -> None:
     number = len(machine.networks)
     name = f"{option.model} network {number}"
-    rom = boot_rom(option.model) if "n" in machine.config.boot else b""
+    if option.rom is not None:
+        rom = load_option_rom(option.rom)
+    else:
+        rom = boot_rom(option.model) if "n" in machine.config.boot else b""
     function: PciFunction
     if option.model == "virtio":
         model = VirtioNet(backend, mac, name=name)
