@@ -63,6 +63,29 @@ def test_a_count_of_0_in_ecx_cuts_registers_off(
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(("opcode", "cut"), [(0xA4, (6, 7)), (0xAB, (7,)), (0xAC, ()), (0xA6, ()), (0xAF, ())])
+def test_a_fault_in_the_first_iteration_has_cut_them_off(
+    intel: X86EmuEngine | NativeEngine, opcode: int, cut: tuple[int, ...]
+) -> None:
+    high = 0xAAAA00000000
+    after = outcome(intel, bytes([0x67, 0xF3, opcode]), rcx=high | 9, rsi=high | 3, rdi=high | 5)
+    assert after["vector"] == 14
+    assert [int(after["gpr"][n]) for n in (1, 6, 7)] == [
+        9, 3 | (0 if 6 in cut else high), 5 | (0 if 7 in cut else high)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("code", [b"\xdf\x17", b"\xdb\x1f", b"\xd9\x17", b"\xdd\x1f", b"\xdb\x3f", b"\xdf\x37"])
+def test_a_store_that_an_exception_keeps_back_does_not_look_at_memory(
+    intel: X86EmuEngine | NativeEngine, code: bytes
+) -> None:
+    """FIST, FISTP, FST, FSTP, FBSTP of an empty register with IE unmasked, to where nothing is mapped."""
+    case = one(code, rdi=0x1000)
+    case["control"] = 0x37E
+    after = run_batch(intel, case)[0]
+    assert (int(after["vector"]), int(after["status"]) & 0x80FF) == (-1, 0x80C1)
+
+
 def test_a_fault_within_repeated_scas_leaves_the_flags(intel: X86EmuEngine | NativeEngine) -> None:
     after = outcome(intel, b"\xf2\xae", rax=0x1FF, rcx=9, rdi=LAYOUT.data + LAYOUT.data_bytes - 2)
     assert (int(after["vector"]), int(after["gpr"][1]), int(after["rflags"]) & 0x8D5) == (14, 7, 0)

@@ -33,8 +33,8 @@ cdef void {name}(Cpu* c, Insn* i) noexcept nogil:
         if unlikely(v.flags & ~<uint32_t>c.fpu.control & SW_PE):
             unmasked(c, v.flags)
         set_status(c, v.flags){pop}
-    elif not suppressed_store(c, i, ea, v.flags, {bytes}):
-        return
+    else:
+        suppressed_store(c, i, ea, v.flags)
     chain(c, i)
 """
 
@@ -104,7 +104,6 @@ def generate() -> dict[str, str]:
                 store=store,
                 indefinite=indefinite,
                 pop="\n        pop(c)" if pops else "",
-                bytes={"w": 2, "d": 4, "q": 8}[size],
             )
         )
     for name, condition in _CONDITIONS.items():

@@ -285,12 +285,12 @@ cdef uint64_t compare_run(Cpu* c, uint8_t* a, uint8_t* b, uint64_t n, uint32_t s
     compare_flags(c, x, y, size)
     return k
 
-cdef void nothing_to_repeat(Cpu* c, int operation, uint64_t mask) noexcept nogil:
-    """A count of 0 in ECX in 64-bit mode: Intel's processors clear the upper halves of RCX and of the addresses of MOVS
-    and STOS (as captured from one)."""
-    if mask != 0xFFFFFFFFULL or (c.mode & MODE_CODE) != MODE_CODE64 or is_amd(c):
+cdef void cut_off(Cpu* c, int operation) noexcept nogil:
+    """Before the first iteration with 32-bit addresses in 64-bit mode, even if it faults or the count is 0: Intel's
+    processors clear the upper halves of RCX and of the addresses of MOVS and STOS (as captured from one)."""
+    if (c.mode & MODE_CODE) != MODE_CODE64 or is_amd(c):
         return
-    c.r[RCX] = 0
+    c.r[RCX] = <uint32_t>c.r[RCX]
     if operation == MOVS:
         c.r[RSI] = <uint32_t>c.r[RSI]
     if operation == MOVS or operation == STOS:
@@ -321,8 +321,8 @@ cdef bint iterations(Cpu* c, Insn* i, int operation, uint32_t size, int until) n
     cdef bint writes = operation == MOVS or operation == STOS
     cdef uint8_t* p
     cdef uint8_t* q
-    if count == 0:
-        nothing_to_repeat(c, operation, mask)
+    if unlikely(mask == 0xFFFFFFFFULL):
+        cut_off(c, operation)
     while count != 0:
         n = iterations_allowed(c, count, first)
         if n == 0:

@@ -6,14 +6,12 @@ from x86emu.core.softfloat80_convert cimport *
 from x86emu.core.transcendental80 cimport load_constant
 
 
-cdef bint suppressed_store(Cpu* c, Insn* i, uint64_t ea, uint32_t flags, uint32_t n) noexcept nogil:
-    """An unmasked exception other than PE: memory and stack keep what they have (SDM 1, 8.5.4 and 8.5.5)."""
-    if not probe_store(c, i, ea, n):
-        return False
+cdef void suppressed_store(Cpu* c, Insn* i, uint64_t ea, uint32_t flags) noexcept nogil:
+    """An unmasked exception other than PE: memory and stack keep what they have (SDM 1, 8.5.4 and 8.5.5). Memory is not
+    even looked at: processors raise no page fault."""
     note_data(c, i, ea)
     if unmasked(c, flags):
         set_status(c, flags)
-    return True
 
 cdef void stack_underflow(Cpu* c, uint32_t d) noexcept nogil:
     if goes_on(c, UNDERFLOW):
@@ -58,8 +56,8 @@ cdef void FSTP_Mt(Cpu* c, Insn* i) noexcept nogil:
         note_data(c, i, ea)
         set_status(c, UNDERFLOW)
         pop(c)
-    elif not suppressed_store(c, i, ea, UNDERFLOW, 10):
-        return
+    else:
+        suppressed_store(c, i, ea, UNDERFLOW)
     chain(c, i)
 
 cdef void FBLD_Mt(Cpu* c, Insn* i) noexcept nogil:
@@ -80,7 +78,8 @@ cdef bint store_bcd(Cpu* c, Insn* i, uint64_t ea) noexcept nogil:
         v.value = 0xC000000000000000ULL
         v.flags = UNDERFLOW
     if v.flags & SW_IE & ~<uint32_t>c.fpu.control:
-        return suppressed_store(c, i, ea, v.flags, 10)
+        suppressed_store(c, i, ea, v.flags)
+        return True
     if not store_m80(c, i, ea, v.value, high):
         return False
     note_data(c, i, ea)

@@ -80,7 +80,7 @@ DB /0   | FILD   | Md       | - | x87, mem, ro
 DB /1   | FISTTP | Md       | - | x87, mem, wo, feature=sse3
 DB /2   | FIST   | Md       | - | x87, mem, wo
 DB /3   | FISTP  | Md       | - | x87, mem, wo
-DB /5   | FLD    | Mt       | - | x87, mem, ro
+DB /5   | FLD    | Mt       | - | x87, mem, ro, undefined=partial
 DB /7   | FSTP   | Mt       | - | x87, mem, wo, undefined=partial
 DB C0+i | FCMOVNB  | ST0, STi | r=c  | x87, feature=cmov
 DB C8+i | FCMOVNE  | ST0, STi | r=z  | x87, feature=cmov
@@ -130,7 +130,7 @@ DF /0   | FILD   | Mw       | - | x87, mem, ro
 DF /1   | FISTTP | Mw       | - | x87, mem, wo, feature=sse3
 DF /2   | FIST   | Mw       | - | x87, mem, wo
 DF /3   | FISTP  | Mw       | - | x87, mem, wo
-DF /4   | FBLD   | Mt       | - | x87, mem, ro
+DF /4   | FBLD   | Mt       | - | x87, mem, ro, undefined=partial
 DF /5   | FILD   | Mq       | - | x87, mem, ro
 DF /6   | FBSTP  | Mt       | - | x87, mem, wo, undefined=partial
 DF /7   | FISTP  | Mq       | - | x87, mem, wo
