@@ -27,6 +27,10 @@ BATCH = 8000
 SEQUENCE_SHARE = 8
 """Every so many-th batch consists of random sequences."""
 _SHOWN = 3
+_SETS_CODES = frozenset(
+    "FCOM FCOMP FCOMPP FUCOM FUCOMP FUCOMPP FICOM FICOMP FTST FXAM FPREM FPREM1 FSIN FCOS FSINCOS FPTAN FNINIT FLDENV "
+    "FRSTOR".split()
+)
 _EXAMPLE_UNITS = 24
 """Units whose results keep an example of each difference of a peer: the table has come in turn by then."""
 _KINDS = {
@@ -152,6 +156,8 @@ class GeneratedSuite:
     ) -> None:
         case = batch.cases[n]
         found = differences(case, actual[n], expected[n], int(batch.undefined_flags[n]))
+        if _open_condition_codes(case) and not (int(actual[n]["status"]) ^ int(expected[n]["status"])) & ~0x4500:
+            found = [text for text in found if not text.startswith("status")]
         if not found:  # a rule looks at what it takes for the right outcome: here the engine's
             return
         name = row_name(case)
@@ -191,6 +197,12 @@ class GeneratedSuite:
         result.failures.append(
             Failure(f"{result.unit}.{n}", code.hex(), text_of(code, batch.mode), batch.mode, name, texts, line)
         )
+
+
+def _open_condition_codes(case: Any) -> bool:
+    """Whether the manual leaves C0, C2 and C3 open (SDM 1, table 8-1): processors keep them, a peer need not."""
+    number = int(case["row"])
+    return number < 0 or (load_rows()[number].has("x87") and load_rows()[number].mnemonic not in _SETS_CODES)
 
 
 def row_name(case: Any) -> str:

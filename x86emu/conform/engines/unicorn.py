@@ -170,6 +170,8 @@ class UnicornEngine:
         self._batches: dict[int, _Batches] = {}
         self._state = State()
         self._vector: int | None = None
+        self._fetching = False
+        self._fetches = (unicorn.UC_MEM_FETCH_UNMAPPED, unicorn.UC_MEM_FETCH_PROT)
         self._address = 0
         self._gpr = {
             64: [getattr(x86_const, f"UC_X86_REG_{name}") for name in _GPR],
@@ -203,6 +205,7 @@ class UnicornEngine:
     def _invalid(self, machine: Any, access: int, address: int, size: int, value: int, user: object) -> bool:
         self._vector = 14
         self._address = address
+        self._fetching = access in self._fetches
         return False
 
     def set_state(self, state: State) -> None:
@@ -233,14 +236,20 @@ class UnicornEngine:
 
     def run(self, instructions: int) -> Stop:
         machine = self._machine(self._state.mode)
-        self._vector, self._address = None, 0
+        self._vector, self._address, self._fetching = None, 0, False
         code = self._state.memory[self.layout.code]
+        start = self._state.rip
+        length = len(code[start - self.layout.code :].rstrip(b"\xcc"))  # CCh fills the pages behind the instructions
         try:
-            machine.emu_start(self._state.rip, self.layout.code + len(code) + 1, count=instructions & 0xFFFF)
+            machine.emu_start(start, start + max(1, length), count=instructions & 0xFFFF)
         except self._error as error:
             if self._vector is None:
                 self._vector = 6 if getattr(error, "errno", 0) == self._unicorn.UC_ERR_INSN_INVALID else 13
-        return Stop(self._vector, self._address)
+        if self._fetching and instructions & 0xFFFF == 1:
+            counter = self._constants.UC_X86_REG_RIP if self._state.mode == 64 else self._constants.UC_X86_REG_EIP
+            if machine.reg_read(counter) != start:
+                self._vector = None  # a branch has been taken; what lies at its target is no part of the case
+        return Stop(self._vector, self._address if self._vector is not None else 0)
 
     def get_state(self) -> State:
         machine, constants, mode = self._machine(self._state.mode), self._constants, self._state.mode
@@ -310,7 +319,6 @@ class UnicornEngine:
         layout, windows = self.layout, shared["window"]
         first, stride = shared.ctypes.data, shared.itemsize
         vectors, addresses, digests = shared["vector"], shared["fault_address"], shared["digest"]
-        end = layout.code + layout.code_bytes + 1
         rips, lengths = cases["rip"].tolist(), cases["code_length"].tolist()
         places, steps = (cases["window_address"] - np.uint64(layout.data)).tolist(), cases["steps"].tolist()
         codes, modes = cases["code"], cases["mode"].tolist()
@@ -321,13 +329,16 @@ class UnicornEngine:
             b.set_code(at, codes[n, : min(lengths[n], layout.code_bytes - at)].tobytes())
             b.data[place : place + WINDOW_BYTES] = windows[n]
             b.set_registers(image)
-            self._vector, self._address = None, 0
+            self._vector, self._address, self._fetching = None, 0, False
             try:
-                b.machine.emu_start(rips[n], end, count=steps[n] & 0xFFFF)
+                b.machine.emu_start(rips[n], rips[n] + lengths[n], count=steps[n] & 0xFFFF)
             except self._error as error:
                 if self._vector is None:
                     self._vector = 6 if getattr(error, "errno", 0) == self._unicorn.UC_ERR_INSN_INVALID else 13
             b.get_registers(image)
+            if self._fetching and int(shared["registers"]["rip"][n]) != rips[n] and steps[n] & 0xFFFF == 1:
+                self._vector = None  # a branch has been taken; what lies at its target is no part of the case
+                b.machine.context_restore(b.context)
             if self._vector is not None:
                 vectors[n], addresses[n] = self._vector, self._address
                 b.machine.context_restore(b.context)  # the next exception would be a double fault
