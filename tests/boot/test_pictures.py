@@ -19,7 +19,7 @@ from PIL import Image
 from tests.boot.kit import INSTALLED, PATIENCE, guest
 from tests.boot.test_console import Terminal
 from tests.display.vt import Terminal as Screen
-from x86emu.machine import Machine, MachineConfig
+from x86emu.machine import Machine, MachineConfig, StopReason
 
 PICTURES = Path(__file__).parent / "pictures"
 STEP = 20_000_000  # instructions from one look at the screen to the next
@@ -111,3 +111,35 @@ def test_the_screen_in_a_terminal_and_the_terminal_after_a_signal() -> None:
         assert termios.tcgetattr(terminal.fd)[3] & termios.ECHO and termios.tcgetattr(terminal.fd)[3] & termios.ICANON
     finally:
         terminal.close()
+
+
+def installer(append: str) -> dict[str, object]:
+    """Debian's network installer by --kernel."""
+    return {
+        "kernel": guest("installer.vmlinuz"), "initrd": guest("installer.cpio.gz"), "append": append,
+        "memory": 1 << 30,
+    }  # fmt: skip
+
+
+@pytest.mark.slow
+def test_debian_installer_reaches_its_first_screen_in_text_mode() -> None:
+    with a_machine(**installer("vga=normal fb=false modprobe.blacklist=bochs")) as machine:
+        result = machine.run(40_000_000_000, until="Choose the language", timeout=3 * PATIENCE)
+        assert result.reason is StopReason.EXPECTATION_MET, machine.screen.lines()
+        machine.run(200_000_000)
+        lines = machine.screen.lines()
+        assert machine.vga.text_mode and any("Select a language" in line for line in lines), lines
+        assert any("English" in line for line in lines) and any("Go Back" in line for line in lines), lines
+
+
+@pytest.mark.slow
+def test_debian_installer_on_a_frame_buffer_of_linux() -> None:
+    with a_machine(**installer("vga=normal fb=false")) as machine:
+        for _ in range(400):
+            machine.run(100_000_000, timeout=PATIENCE)
+            picture = machine.screenshot(frame=0)
+            if machine.vga.mode is not None and (picture.pixels == 0x0000AA).mean() > 0.2:
+                break
+        assert machine.vga.mode == (1024, 768, 32) == (picture.width, picture.height, 32)
+        assert (picture.pixels == 0x0000AA).mean() > 0.2, "the installer's blue"
+        assert (picture.pixels == 0xAAAAAA).mean() > 0.1, "and its dialogue's grey"

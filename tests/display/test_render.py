@@ -80,6 +80,26 @@ def test_against_counters_clocked_dot_by_dot(seed: int) -> None:
     assert render(state).tolist() == dot_by_dot.screen(state)
 
 
+@pytest.mark.parametrize("seed", range(30))
+def test_no_registers_are_too_odd(seed: int) -> None:
+    """Whatever a guest or a saved state says, there is a picture of the size that goes with it."""
+    rng = random.Random(seed)
+    mode = None
+    if rng.random() < 0.4:
+        width, height = rng.randrange(1, 400), rng.randrange(1, 300)
+        mode = VbeMode(width, height, rng.choice((4, 8, 15, 16, 24, 32)), width + rng.randrange(64), rng.randrange(64),
+                       rng.randrange(64))  # fmt: skip
+    state = AdapterState(
+        sequencer=rng.randbytes(8), graphics=rng.randbytes(16), crtc=rng.randbytes(32), attribute=rng.randbytes(32),
+        attribute_index=rng.randrange(256), palette=rng.randbytes(768), pel_mask=rng.randrange(256),
+        dac_8_bits=rng.random() < 0.5, vbe=mode, memory=bytearray(rng.randbytes(1 << 18)), frame=rng.getrandbits(40),
+    )  # fmt: skip
+    picture = render(state)
+    assert picture.dtype == np.uint32 and picture.ndim == 2 and picture.size and picture.max() <= 0xFFFFFF
+    if mode is not None:
+        assert picture.shape == (mode.height, mode.width)
+
+
 def with_text(memory: bytearray, row: int, column: int, code: int, attribute: int) -> None:
     at = 8 * (row * 80 + column)
     memory[at : at + 2] = bytes((code, attribute))

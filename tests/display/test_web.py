@@ -300,6 +300,22 @@ def test_the_serial_line_is_shown_with_what_was_before(site: Site) -> None:
     page.close()
 
 
+def test_the_last_picture_is_sent_at_the_end(site: Site) -> None:
+    page = Page(site)
+    page.exchange()
+    site.machine.pixels[:] = 0xFF0000
+    site.display.close()
+    page.peer.settimeout(1)
+    while data := page.peer.recv(1 << 16):
+        page.protocol.receive_data(data)
+    page.send = lambda **_: None  # type: ignore[method-assign]
+    for event in page.protocol.events_received():
+        if isinstance(event, Frame):
+            page._frame(event)
+    assert page.closed == 1001 and page.pixels[0, 0].tolist() == [255, 0, 0]
+    page.close()
+
+
 def test_a_port_that_is_taken_is_a_sentence(site: Site) -> None:
     machine = site.machine
     with pytest.raises(UserInputError, match=f"--display web:{site.display.port}: cannot listen at .*another port"):

@@ -69,7 +69,7 @@ def render_vbe_planar(state: AdapterState, mode: VbeMode) -> Pixels:
     """A VBE mode of sixteen colours: planes in byte mode, with the VBE registers' geometry."""
     rows = (np.arange(mode.height) + mode.y) * (mode.virtual_width >> 3) + (mode.x >> 3)
     plane_bytes = len(state.memory) >> 2
-    addresses = (rows[:, None] + np.arange((mode.width >> 3) + 1)) % plane_bytes
-    values = _planar(np.frombuffer(state.memory, dtype="<u4")[addresses])
     first = mode.x & 7
+    addresses = (rows[:, None] + np.arange((first + mode.width + 7) >> 3)) % plane_bytes
+    values = _planar(np.frombuffer(state.memory, dtype="<u4")[addresses])
     return attribute_colours(state)[values[:, first : first + mode.width]]

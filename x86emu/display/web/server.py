@@ -142,7 +142,9 @@ class WebDisplay:
         return False
 
     def close(self) -> None:
-        """Ends all connections; may be called twice."""
+        """Sends the last picture and ends all connections; may be called twice."""
+        self._next_frame = 0.0
+        self._show()
         for viewer in self._viewers:
             viewer.connection.end()
         self._viewers.clear()
