@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.boot.kit import boot, guest
+from x86emu.devices.floppy_drive import FORMATS, FloppyFormat
 from x86emu.storage import create_image, open_image
 from x86emu.storage.convert import convert
 
@@ -130,3 +131,21 @@ def test_qcow2_that_linux_wrote_is_intact(interface: str, tmp_path: Path) -> Non
     assert any(written) and f"{initrd} wrote {hashlib.sha256(written).hexdigest()}" in run.marks, run
     if (qemu_img := shutil.which("qemu-img")) is not None:
         subprocess.run([qemu_img, "check", disk], check=True)
+
+
+# SeaBIOS takes no more sectors in a track than the drive's own format has.
+USUAL = [format for format in FORMATS if format.name not in ("1.68M", "1.72M")]
+
+
+@pytest.mark.parametrize("format", USUAL, ids=lambda format: format.name)
+def test_firmware_reads_the_last_sector_of_every_usual_floppy_format(format: FloppyFormat, tmp_path: Path) -> None:
+    """A boot sector asks INT 13h for it and ends the run with its first byte."""
+    read_last = bytes.fromhex("31c0 8ec0 8ed8 b80102 bb007e b9") + bytes((format.sectors, format.cylinders - 1))
+    read_last += b"\xba\0" + bytes((format.heads - 1,)) + bytes.fromhex("cd13 7205 a0007e eb02 b000 e6f4 f4 ebfd")
+    image = bytearray(format.total * 512)
+    image[:512] = read_last.ljust(510, b"\0") + b"\x55\xaa"
+    image[-512] = 0x2A
+    floppy = tmp_path / "floppy.img"
+    floppy.write_bytes(image)
+    run = boot(tmp_path, "--floppy", f"{floppy},snapshot", "--boot", "a", "--debug-exit")
+    assert run.code == 2 * 0x2A + 1, run
