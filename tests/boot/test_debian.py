@@ -4,6 +4,7 @@ person does there, and an intact file system and image afterwards."""
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import subprocess
 import time
@@ -70,10 +71,10 @@ def test_debian_from_boot_to_power_off(
     )  # fmt: skip
 
     def run(command: str) -> str:
-        """A command's output, up to the next prompt."""
+        """A command's output, up to the next prompt, without control sequences."""
         terminal.type(command + "\n")
         terminal.wait_for("\n")
-        return terminal.wait_for(PROMPT)
+        return re.sub(r"\x1b\[[?;\d]*[A-Za-z]", "", terminal.wait_for(PROMPT))
 
     try:
         terminal.wait_for("debian login: ")
