@@ -24,8 +24,9 @@ from virtio_driver import (
 )
 
 from x86emu.devices.virtio_9p import Virtio9p
+from x86emu.devices.virtio_balloon import VirtioBalloon
 from x86emu.devices.virtio_blk import VirtioBlk
-from x86emu.devices.virtio_console import VirtioConsole
+from x86emu.devices.virtio_console import ConsolePort, VirtioConsole
 from x86emu.devices.virtio_rng import VirtioRng
 from x86emu.errors import UserInputError
 
@@ -356,7 +357,14 @@ def test_console_both_ways(memory):
     assert driver.used() == (0, 4) and driver.used() == (1, 2) and memory.read(BUFFERS, 6) == b"abcdef"
 
 
-@pytest.mark.parametrize("model", [lambda: VirtioBlk(Disk()), VirtioRng, VirtioConsole], ids=["blk", "rng", "console"])
+@pytest.mark.parametrize(
+    "model",
+    [
+        lambda: VirtioBlk(Disk()), VirtioRng, VirtioConsole, lambda: VirtioBalloon(lambda address, length: None),
+        lambda: Virtio9p(Answers(), "x"), lambda: VirtioConsole(ports=[ConsolePort(), ConsolePort(name="a")]),
+    ],
+    ids=["blk", "rng", "console", "balloon", "9p", "ports"],
+)  # fmt: skip
 @pytest.mark.parametrize("seed", range(4))
 def test_random_driver_breaks_nothing(model, memory, seed):
     dice = random.Random(seed)

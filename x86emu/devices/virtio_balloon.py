@@ -59,11 +59,15 @@ class VirtioBalloon(VirtioDevice):
 
     def request_statistics(self) -> bool:
         """Asks the driver for new statistics; False where it has not offered any yet."""
+        names = self._names()
+        if STATISTICS not in names:
+            return False
+        number = names.index(STATISTICS)
+        self.wake(number)  # the first buffer is offered before the driver is ready
         if self._held is None:
             return False
         head, readable = self._held
         self._held = None
-        number = self._names().index(STATISTICS)
         self.queues[number].push(Chain(head, readable), 0)
         self.wake(number)
         return True

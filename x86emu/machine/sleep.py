@@ -1,7 +1,9 @@
 """The sleeping state S3, "suspend to RAM" (ACPI Specification 6.4, chapters 7.4.2.4 and 16.1; 82371AB data sheet 8.3).
 
-Entering it, everything loses power but RAM, the real-time clock and the power management function's wake-up logic; of
-the host bridge the memory attribute registers stay, since the firmware that resumes lies in shadow RAM.  A wake-up
+Entering it, everything loses power but RAM, the real-time clock and the power management function's wake-up logic.
+Departure: of the chip set some registers stay that SeaBIOS does not program again and that systems leave to firmware:
+the host bridge's memory attributes (the code that resumes lies in shadow RAM) and the IDE timing registers with their
+enable bits.  A wake-up
 event - the RTC's alarm, the power button, a key - starts the processors at the reset vector, with the shutdown code
 FEh in CMOS by which the firmware knows that it shall go to the waking vector in the FACS.
 """
@@ -12,6 +14,7 @@ import time
 from typing import TYPE_CHECKING
 
 from x86emu.devices.i440fx import PAM
+from x86emu.devices.piix_ide import IDETIM
 from x86emu.machine.run import POLL_NANOSECONDS, StopReason, look_at_host, wait_for_input
 
 if TYPE_CHECKING:
@@ -19,7 +22,8 @@ if TYPE_CHECKING:
 
 SUSPEND_TO_RAM = 1  # the 82371AB's suspend types (7.2.2); 0 is soft off, 2 is "suspend to disk"
 SHUTDOWN_CODE, RESUME = 0x0F, 0xFE
-PAM_BYTES = 7
+# Function, register, bytes.
+KEPT = (((0, 0), PAM, 7), ((1, 1), IDETIM[0], 4))
 
 
 def asked(machine: Machine, suspend_type: int) -> None:
@@ -34,14 +38,15 @@ def asked(machine: Machine, suspend_type: int) -> None:
 def enter(machine: Machine) -> None:
     """Takes the power from all that has none in S3."""
     machine.suspend_requested, machine.suspended = False, True
-    bridge = machine.pci.functions[0, 0]
-    attributes = bridge.config[PAM : PAM + PAM_BYTES]
+    functions = machine.pci.functions
+    kept = [(functions[place], at, functions[place].config[at : at + length]) for place, at, length in KEPT]
     wake_up_logic = machine.power.suspend_well
     for device in machine.devices.values():
         if device is not machine.rtc:
             device.reset()
-    for index, value in enumerate(attributes):
-        bridge.config_write(PAM + index, 1, value)
+    for function, at, data in kept:
+        for index, value in enumerate(data):
+            function.config_write(at + index, 1, value)
     machine.power.suspend_well = wake_up_logic
     machine.reset_processors()
 
