@@ -166,3 +166,17 @@ def test_the_second_word_of_a_far_pointer_wraps_on_the_80286() -> None:
     assert (after.rip, after.gpr[5], after.segments[3]) == (0x102, 0x0302, 0xBBAA)
     after = early_80286(b"\xc5\x2f", bx=0xFFFD, sp=0x100)
     assert after.rip == 0x500
+
+
+@pytest.mark.parametrize("code", [b"\xf2\x0f\xc7\xf0", b"\xf3\x0f\xc7\xf0", b"\xf2\x0f\xc7\xf8"])
+def test_rdrand_and_rdseed_take_no_repeat_prefix(intel: X86EmuEngine | NativeEngine, code: bytes) -> None:
+    if not {"rdrand", "rdseed"} <= intel.features():
+        pytest.skip("this host's processor has no RDRAND or RDSEED")
+    assert outcome(intel, code)["vector"] == 6
+
+
+def test_movsxd_of_16_bits_reads_16(intel: X86EmuEngine | NativeEngine) -> None:
+    place = LAYOUT.data + LAYOUT.data_bytes - 2
+    after = outcome(intel, b"\x66\x63\x07", rax=0x1122334455667788, rdi=place)
+    word = int.from_bytes(LAYOUT.pristine()[LAYOUT.data_bytes - 2 : LAYOUT.data_bytes], "little")
+    assert (int(after["vector"]), int(after["gpr"][0])) == (-1, 0x1122334455660000 | word)

@@ -86,7 +86,7 @@ def test_a_model_without_the_feature_lacks_the_instruction() -> None:
 
 
 def _sample_of_row(row: Row, rng: random.Random, mode: int) -> bytes:
-    prefix = b"" if row.prefix in ("", "NP") else bytes.fromhex(row.prefix)
+    prefix = b"" if row.prefix in ("", "NP", "NFx") else bytes.fromhex(row.prefix)
     rex = b"\x48" if row.has("W1") else b""
     opcode = bytearray(row.opcode)
     if row.plus_r:

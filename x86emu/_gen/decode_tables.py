@@ -15,7 +15,7 @@ from x86emu.isa.intercepts import intercept_of
 from x86emu.isa.table import Operand, Row, load_rows
 
 SIZES = "wdq"
-PREFIX = {"": 0, "NP": 1, "66": 2, "F3": 3, "F2": 4, "66F3": 5, "66F2": 6}
+PREFIX = {"": 0, "NP": 1, "66": 2, "F3": 3, "F2": 4, "66F3": 5, "66F2": 6, "NFx": 7}
 ATTRIBUTE_BITS = {
     "lock": 0x1, "end": 0x2, "i64": 0x4, "o64": 0x8, "prot": 0x10, "asz": 0x20, "x87": 0x40, "mmx": 0x80,
     "sse": 0x100, "noaccess": 0x200, "W0": 0x400, "W1": 0x800, "B0": 0x1000, "unaligned": 0x2000,

@@ -52,7 +52,9 @@ def extensions() -> str:
         out += loading(f"MOVZX_R{wide}_M{narrow}", source, f"set_r(c, i.dst, <{target}>{{v}})")
         out += handler(f"MOVSX_R{wide}_R{narrow}", f"set_r(c, i.dst, <{target}><{signed}>{value})")
         out += loading(f"MOVSX_R{wide}_M{narrow}", source, f"set_r(c, i.dst, <{target}><{signed}>{{v}})")
-    for wide in "wdq":
+    out += handler("MOVSXD_Rw_Rw", f"set_r(c, i.dst, {register('src', 'uint16_t')})")
+    out += loading("MOVSXD_Rw_Mw", "uint16_t", "set_r(c, i.dst, {v})")
+    for wide in "dq":
         target = SIZES[wide]
         out += handler(f"MOVSXD_R{wide}_Rd", f"set_r(c, i.dst, <{target}><int32_t>{register('src', 'uint32_t')})")
         out += loading(f"MOVSXD_R{wide}_Md", "uint32_t", f"set_r(c, i.dst, <{target}><int32_t>{{v}})")

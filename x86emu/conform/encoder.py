@@ -95,9 +95,9 @@ def facts(number: int) -> Facts:
     registers_only = row.has("reg") or row.modrm is not None or bool(letters & _REGISTER_LETTERS)
     return Facts(
         sized=sized,
-        takes_66=sized and row.prefix == "",
-        free=row.prefix in ("", "NP"),
-        mandatory=b"" if row.vex or row.prefix == "NP" else _MANDATORY[row.prefix],
+        takes_66=sized and row.prefix in ("", "NFx"),
+        free=row.prefix in ("", "NP", "NFx"),
+        mandatory=b"" if row.vex or row.prefix in ("NP", "NFx") else _MANDATORY[row.prefix],
         repeats=row.has("rep") or row.has("repz"),
         wide=1 if row.has("W1") else 0 if row.has("W0") else -1,
         no_b=row.has("B0"),

@@ -251,6 +251,9 @@ cdef int decode(const uint8_t* p, uint32_t available, uint32_t mode, const uint8
             elif matched == 5:
                 if rep != 0xF3 or not operand_66:
                     continue
+            elif matched == 7:
+                if rep:
+                    continue
             elif rep != 0xF2 or not operand_66:
                 continue
         if candidate.mod == 1:

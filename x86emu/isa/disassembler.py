@@ -149,7 +149,9 @@ def _accepts(row: Row, i: _Instruction, mod: int, features: Container[str] | Non
         return False
     if wanted == "66" and (not i.operand_override or i.repeat):
         return False
-    if wanted not in ("", "NP", "66"):
+    if wanted == "NFx" and i.repeat:
+        return False
+    if wanted not in ("", "NP", "66", "NFx"):
         if i.repeat != int(wanted[-2:], 16) or (len(wanted) == 4 and not i.operand_override):
             return False
     if row.vex not in (i.vex, "LIG"):

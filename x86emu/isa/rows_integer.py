@@ -141,7 +141,7 @@ C7 /0 | MOV | Ev, Iz | - | wo
 0F B7 | MOVZX | Gv, Ew | - | wo,feature=i386
 0F BE | MOVSX | Gv, Eb | - | wo,feature=i386
 0F BF | MOVSX | Gv, Ew | - | wo,feature=i386
-63 | MOVSXD | Gv, Ed | - | wo,o64
+63 | MOVSXD | Gv, Ez | - | wo,o64
 86 | XCHG | Eb, Gb | - | lock
 87 | XCHG | Ev, Gv | - | lock
 90 | NOP | - | - | B0
@@ -296,8 +296,8 @@ D5 | AAD | Ib | w=szp u=oac | i64
 0F 4E | CMOVLE | Gv, Ev | r=szo | feature=cmov
 0F 4F | CMOVNLE | Gv, Ev | r=szo | feature=cmov
 # ----- random numbers, processor number -----
-0F C7 /6 | RDRAND | Rv | w=oszapc | wo,reg,feature=rdrand
-0F C7 /7 | RDSEED | Rv | w=oszapc | wo,reg,feature=rdseed
+NFx 0F C7 /6 | RDRAND | Rv | w=oszapc | wo,reg,feature=rdrand
+NFx 0F C7 /7 | RDSEED | Rv | w=oszapc | wo,reg,feature=rdseed
 F3 0F C7 /7 | RDPID | Ry | - | wo,reg,f64,feature=rdpid
 # ----- fences, cache lines, hints -----
 NP 0F AE /5 | LFENCE | - | - | reg,feature=sse2,handler=NOP

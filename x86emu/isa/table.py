@@ -4,7 +4,8 @@ A row is one line of the opcode map (Intel SDM volume 2D, appendix A), written
 
     opcode | mnemonic | operands | flags | attributes
 
-* opcode: bytes in hexadecimal; mandatory prefixes first (`NP 0F 58` means none of 66, F3, F2; `66 0F 58`; a row without
+* opcode: bytes in hexadecimal; mandatory prefixes first (`NP 0F 58` means none of 66, F3, F2; `NFx` none of F3, F2;
+  `66 0F 58`; a row without
   one accepts any); `/n` is an opcode extension in ModRM.reg; `50+r` has a register in the low three bits; a byte
   beyond the opcode is an exact ModRM byte (`0F 01 C8`), `D8 C0+i` one with a register in its low three bits.  A row
   with an exact ModRM byte goes before one with an extension or none.
@@ -166,7 +167,7 @@ class Row:
     """One encoding."""
 
     prefix: str
-    """"" accepts any; "NP", "66", "F3", "F2"; "66F3" and "66F2" want both."""
+    """"" accepts any; "NP", "66", "F3", "F2"; "66F3" and "66F2" want both; "NFx" accepts 66 and no other."""
     opcode: bytes
     """Without prefixes: 1 byte, 0F and 1 byte, or 0F 38 / 0F 3A and 1 byte. With plus_r the low three bits are 0."""
     extension: int | None
@@ -238,10 +239,10 @@ def _parse_opcode(text: str, where: str) -> tuple[str, bytes, int | None, bool, 
     if not tokens:
         raise TableError(f"{where}: the row has no opcode.")
     prefix = ""
-    while len(tokens) > 1 and (tokens[0] == "NP" or tokens[0] in _PREFIXES) and not tokens[1].startswith("/"):
+    while len(tokens) > 1 and (tokens[0] in ("NP", "NFx") or tokens[0] in _PREFIXES) and not tokens[1].startswith("/"):
         prefix += tokens.pop(0)
-    if prefix not in ("", "NP", "66", "F3", "F2", "66F3", "66F2"):
-        raise TableError(f"{where}: the prefixes {prefix!r} are none of NP, 66, F3, F2, `66 F3`, `66 F2`.")
+    if prefix not in ("", "NP", "NFx", "66", "F3", "F2", "66F3", "66F2"):
+        raise TableError(f"{where}: the prefixes {prefix!r} are none of NP, NFx, 66, F3, F2, `66 F3`, `66 F2`.")
     extension: int | None = None
     if tokens[-1].startswith("/"):
         if tokens[-1][1:] not in tuple("01234567") or len(tokens[-1]) != 2:
