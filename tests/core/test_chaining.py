@@ -20,7 +20,7 @@ LEFT_OUT = frozenset("POP POPA LEAVE ENTER PUSHA PUSH PUSHF FXRSTOR XRSTOR FLDEN
 
 def encodings(row: Row) -> list[bytes]:
     """The row with EBX, XMM3, ST3 or [rdi] as its ModRM operand, immediates 3."""
-    prefix = bytes.fromhex(row.prefix) if row.prefix not in ("", "NP") else b""
+    prefix = bytes.fromhex(row.prefix) if row.prefix not in ("", "NP", "NFx") else b""
     rex = b"\x48" if row.has("W1") else b""
     forms = [b""]
     if row.modrm is not None:

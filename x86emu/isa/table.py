@@ -5,10 +5,9 @@ A row is one line of the opcode map (Intel SDM volume 2D, appendix A), written
     opcode | mnemonic | operands | flags | attributes
 
 * opcode: bytes in hexadecimal; mandatory prefixes first (`NP 0F 58` means none of 66, F3, F2; `NFx` none of F3, F2;
-  `66 0F 58`; a row without
-  one accepts any); `/n` is an opcode extension in ModRM.reg; `50+r` has a register in the low three bits; a byte
-  beyond the opcode is an exact ModRM byte (`0F 01 C8`), `D8 C0+i` one with a register in its low three bits.  A row
-  with an exact ModRM byte goes before one with an extension or none.
+  `66 0F 58`; a row without one accepts any); `/n` is an opcode extension in ModRM.reg; `50+r` has a register in the
+  low three bits; a byte beyond the opcode is an exact ModRM byte (`0F 01 C8`), `D8 C0+i` one with a register in its
+  low three bits.  A row with an exact ModRM byte goes before one with an extension or none.
 * opcode of a VEX-encoded row, as the manual writes it (SDM 2A, 3.1.1.2): `VEX.256.66.0F38.W0 16`: the vector length
   (128, 256, LIG where VEX.L is ignored, LZ where it must be 0), the prefix that VEX implies (NP, 66, F3, F2), the map
   (0F, 0F38, 0F3A), VEX.W (W0, W1, WIG), then the opcode byte and, as above, `/n`.  `128/256` stands for two rows;
