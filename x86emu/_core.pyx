@@ -437,13 +437,14 @@ cdef class Processor:
             found.append((r.code, r.info1, r.info2, r.rip, r.cs_base, r.cr3, r.instructions))
         return found
 
-    def exit_records(self) -> list:
-        """The last exits, oldest first, each a dictionary: what exits() tells and the guest's state at the time."""
+    def exit_records(self, count: int = N_EXIT_RECORDS) -> list:
+        """The last `count` exits (at most 64), oldest first, each a dictionary: what exits() tells and the guest's state
+        at the time."""
         cdef Virtualization* v = &self.state.virt
         cdef uint64_t n = v.n_exits
         cdef ExitRecord* r
         found = []
-        for k in range(max(0, <object>n - N_EXIT_RECORDS), n):
+        for k in range(max(0, <object>n - min(count, N_EXIT_RECORDS)), n):
             r = &v.exits[<uint64_t>k % N_EXIT_RECORDS]
             record = dict(r[0])
             record["bytes"] = (<const char*>&r.bytes[0])[:r.n_bytes]

@@ -341,6 +341,8 @@ def run(options: argparse.Namespace) -> int:
         trace_exits = options.trace is not None and options.trace.partition(":")[0] == "exits"
         trace_output = output("--trace", options.trace.partition(":")[2] or "-" if trace_exits else options.trace)
         explain_output = output("--explain", options.explain)
+        if explain_output is not None:
+            machine.record_exits()
         if debug_output is not None:
             machine.debug_console.listeners.append(debug_output.write_bytes)
         if trace_output is not None:

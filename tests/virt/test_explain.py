@@ -11,7 +11,7 @@ import pytest
 from tests.core.bare_machine import CODE, IDT
 from tests.virt.svm_guest import GUEST, GUEST_DATA, VMCB, SvmGuest
 from x86emu.cli import main
-from x86emu.virt.collect import collect
+from x86emu.virt.collect import Recorder, collect
 from x86emu.virt.explain import explain, render
 from x86emu.virt.walk import walk_ept, walk_linear, walk_nested
 
@@ -33,6 +33,19 @@ def test_walks_of_both_levels() -> None:
     assert "guest walk" in words and "second walk" in words
     assert "not mapped" in words
     assert json.loads(json.dumps(found)) == found
+
+
+def test_recorder_keeps_walks_as_they_were() -> None:
+    guest = SvmGuest()
+    recorder = Recorder(guest.memory)
+    guest.engine.set_exit_hook(recorder)
+    guest.map_page(GUEST_DATA, 0, 0)
+    assert guest.run("8b042508001300") == 0x400
+    guest.map_page(GUEST_DATA, GUEST_DATA)
+    now, then = collect(guest.cpu, guest.memory), collect(guest.cpu, guest.memory, recorder=recorder)
+    assert now["exits"][-1]["data_address"]["physical"] == GUEST_DATA + 8
+    assert then["exits"][-1]["data_address"]["physical"] is None
+    assert "physical not mapped" in explain(guest.cpu, guest.memory, recorder=recorder)
 
 
 def test_event_that_was_being_delivered() -> None:

@@ -4,6 +4,10 @@ from libc.string cimport memcpy
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
 from x86emu.core.state cimport *
 
+cdef enum:
+    SHUTDOWN = 0x7F              # of SVM's exit codes
+    TRIPLE_FAULT = 2             # of VMX's reasons
+
 cdef int copy_code(Cpu* c, uint8_t* bytes) noexcept nogil:
     """The bytes at RIP as far as their page goes, where the fetch TLB still knows it; how many."""
     cdef uint64_t linear = (c.r[REG_RIP] + c.cs_base) & c.ea_mask
@@ -52,6 +56,11 @@ cdef void note_exit(Cpu* c, bint vmx, uint64_t code, uint64_t info1, uint64_t in
     r.instructions = v.left
     r.entered = v.left if failed else v.entered
     r.n_bytes = 0
+    if c.fault.kind == EVENT_EXCEPTION and (code & 0xFFFF) == (TRIPLE_FAULT if vmx else SHUTDOWN):
+        # the third fault, which is in no field of the control block
+        r.event = (0x80000000ULL | c.fault.vector | 3 << 8 | (0x800 if c.fault.has_error else 0)
+                   | <uint64_t>c.fault.error << 32)
+        r.linear = c.fault.address
     if not failed:
         counter.guest_time += v.left - v.entered
         r.n_bytes = <uint8_t>copy_code(c, r.bytes)

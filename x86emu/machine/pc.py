@@ -68,7 +68,7 @@ from x86emu.machine.pci_slots import PciSlots
 from x86emu.machine.removable import RemovableDrives
 from x86emu.machine.run import POLL_NANOSECONDS, SOON_NANOSECONDS, RunResult, StopReason
 from x86emu.machine.speaker import Speaker
-from x86emu.virt.collect import collect, counters
+from x86emu.virt.collect import Recorder, collect, counters
 from x86emu.virt.explain import exit_line, explain
 
 if TYPE_CHECKING:
@@ -164,6 +164,8 @@ class Machine:
         self.poll_due = False
         self.paused = False
         self.suspend_requested = self.suspended = False
+        self._exit_listener: Callable[[str], object] | None = None
+        self._recorder: Recorder | None = None
         self.services: list[HostService] = []
         self.networks: list[NetworkBackend] = []
         self.shares: list[ShareServer] = []
@@ -652,19 +654,33 @@ class Machine:
 
     def trace_exits(self, listener: Callable[[str], object] | None) -> None:
         """Has every exit from a guest of a hypervisor from now on told to ``listener`` as a line; None ends it."""
-        if listener is None:
-            self.engine.set_exit_hook(None)
-            return
-        self.engine.set_exit_hook(lambda cpu: listener(f"{cpu.index} {exit_line(cpu.exit_records()[-1])}"))
+        self._exit_listener = listener
+        self._set_exit_hook()
+
+    def record_exits(self) -> None:
+        """From now on exits are explained as they happen, so that explain() shows page walks as they were."""
+        self._recorder = Recorder(self.memory)
+        self._set_exit_hook()
+
+    def _set_exit_hook(self) -> None:
+        listener, recorder = self._exit_listener, self._recorder
+
+        def hook(cpu: Processor) -> None:
+            if listener is not None:
+                listener(f"{cpu.index} {exit_line(cpu.exit_records(1)[0])}")
+            if recorder is not None:
+                recorder(cpu)
+
+        self.engine.set_exit_hook(None if listener is None and recorder is None else hook)
 
     def explain(self, count: int = 8, blocks: bool = False) -> str:
         """What guests of hypervisors did last: each processor's last exits with instructions, addresses and page
         walks; why an entry was refused; a triple fault's faults; blocks: VMCBs and VMCSs as tables, too."""
-        return "\n".join(explain(cpu, self.memory, count, blocks) for cpu in self.engine.cpus)
+        return "\n".join(explain(cpu, self.memory, count, blocks, self._recorder) for cpu in self.engine.cpus)
 
     def explanation(self) -> dict[str, Any]:
         """The same as data for JSON: what `x86emu explain` reads."""
-        found = [collect(cpu, self.memory) for cpu in self.engine.cpus]
+        found = [collect(cpu, self.memory, recorder=self._recorder) for cpu in self.engine.cpus]
         return {"format": "x86emu explanation 1", "processors": found}
 
     def state_hash(self) -> str:

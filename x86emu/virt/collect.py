@@ -4,6 +4,7 @@ walks, refused entries with the rows they broke, control blocks, a triple fault'
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -176,9 +177,20 @@ def _block(address: int, guest_mode: int, memory: PhysicalMemory) -> str:
     return format_vmcb(memory.read(address, SIZE))
 
 
-def _faults(cpu: Processor) -> list[dict[str, Any]]:
+def is_shutdown(record: Mapping[str, Any]) -> bool:
+    """A guest's triple fault."""
+    return bool((record["code"] & 0xFFFF) == (2 if record["guest_mode"] == VMX else 0x7F))
+
+
+def _faults(cpu: Processor, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The three faults of the processor's shutdown, or of its guest's last one."""
     found = []
-    for (vector, error, address), place in zip(cpu.faults(), cpu.fault_places(), strict=True):
+    faults = cpu.faults()
+    if cpu.activity != 2:
+        for record in filter(is_shutdown, records):
+            event = record["event"]
+            faults[2] = event & 0xFF, event >> 32 if event >> 11 & 1 else None, record["linear"]
+    for (vector, error, address), place in zip(faults, cpu.fault_places(), strict=True):
         place = dict(place)
         code = place.pop("bytes")
         place.pop("n_bytes")
@@ -190,10 +202,28 @@ def _faults(cpu: Processor) -> list[dict[str, Any]]:
     return found
 
 
-def collect(cpu: Processor, memory: PhysicalMemory, count: int = 64) -> dict[str, Any]:
-    """Everything about one processor: its last `count` exits, oldest first, and what goes with them."""
-    records = cpu.exit_records()[-count:] if count else []
-    exits = [_exit(cpu, record, memory) for record in records]
+class Recorder:
+    """Explains every exit as it happens, while the guest's and the nested tables are what they were; a hook for
+    Engine.set_exit_hook()."""
+
+    def __init__(self, memory: PhysicalMemory) -> None:
+        self.memory = memory
+        self.kept: dict[int, deque[dict[str, Any]]] = {}
+
+    def __call__(self, cpu: Processor) -> None:
+        kept = self.kept.setdefault(cpu.index, deque(maxlen=64))
+        kept.append(_exit(cpu, cpu.exit_records(1)[0], self.memory))
+
+
+def collect(
+    cpu: Processor, memory: PhysicalMemory, count: int = 64, recorder: Recorder | None = None
+) -> dict[str, Any]:
+    """Everything about one processor: its last `count` exits, oldest first, and what goes with them.
+
+    Without a recorder the page walks are those of the tables as they are now."""
+    records = cpu.exit_records(count)
+    kept = {exit_["number"]: exit_ for exit_ in recorder.kept.get(cpu.index, ())} if recorder else {}
+    exits = [kept[record["number"]] if record["number"] in kept else _exit(cpu, record, memory) for record in records]
     blocks: dict[str, str] = {}
     for record in reversed(records):
         key = f"{'VMCS' if record['guest_mode'] == VMX else 'VMCB'} {record['block']:#x}"
@@ -209,7 +239,7 @@ def collect(cpu: Processor, memory: PhysicalMemory, count: int = 64) -> dict[str
         "shut_down": cpu.activity == 2,
         "exit_count": cpu.exit_count,
         "refused": refused,
-        "faults": _faults(cpu),
+        "faults": _faults(cpu, records),
         "exits": exits,
         "counters": counters(cpu),
         "blocks": blocks,

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from x86emu.virt.collect import SVM, collect, name_of, words_of
+from x86emu.virt.collect import SVM, Recorder, collect, is_shutdown, name_of, words_of
 from x86emu.virt.svm.exits import EXITS
 from x86emu.virt.vmx.exit_reasons import explain_vmx_exit
 
@@ -93,7 +93,7 @@ def _exit(record: Mapping[str, Any]) -> list[str]:
     behind = record["guest_mode"] == SVM and (0x8F <= record["code"] <= 0x9F or record["code"] == 0x401)
     lines.append(f"      {'goes on at' if behind else 'instruction':<12} {record['instruction'] or '(bytes not known)'}"
                  f"   CPL {record['cpl']}, the guest had run {ran:,} instructions")  # fmt: skip
-    if record["event"] >> 31 & 1:
+    if record["event"] >> 31 & 1 and not is_shutdown(record):
         lines.append(f"      {_event(record['event'])}")
     lines += [f"      {line}" for line in _path("code", record["code_address"])]
     if "data_address" in record:
@@ -127,7 +127,7 @@ def render(found: Mapping[str, Any], count: int = 8, blocks: bool = False) -> st
     lines = []
     if found["refused"]:
         lines.append(found["refused"])
-    shutdown = any(record["code"] == 0x7F and record["guest_mode"] == SVM for record in found["exits"][-count:])
+    shutdown = any(is_shutdown(record) for record in found["exits"][-count:])
     if found["shut_down"] or shutdown:
         lines += _fault_lines(found["faults"])
     shown = found["exits"][-count:] if count else []
@@ -143,6 +143,8 @@ def render(found: Mapping[str, Any], count: int = 8, blocks: bool = False) -> st
     return "\n".join(lines)
 
 
-def explain(cpu: Processor, memory: PhysicalMemory, count: int = 8, blocks: bool = False) -> str:
+def explain(
+    cpu: Processor, memory: PhysicalMemory, count: int = 8, blocks: bool = False, recorder: Recorder | None = None
+) -> str:
     """A processor's last `count` exits, oldest first, the broken row where its last entry was refused, and more."""
-    return render(collect(cpu, memory, count), count, blocks)
+    return render(collect(cpu, memory, count, recorder), count, blocks)
