@@ -36,7 +36,7 @@ test-setup:
 
 test-slow: test-setup
 	@scripts/setup.sh slow-tools
-	@tests/guests/build.sh "$(GUESTS)" debian
+	@tests/guests/build.sh "$(GUESTS)" debian installer
 	$(PYTEST) -n $(JOBS) -m slow --whole
 
 conform: test-setup

@@ -87,6 +87,7 @@ class TextDisplay:
         self._quiet_since: float | None = None
         self._next_draw = 0.0
         self._drawn: object = None
+        self._size_drawn = (0, 0)
         self._closed = False
         self._saved: list[Any] = termios.tcgetattr(input_fd)
         atexit.register(self.close)
@@ -235,6 +236,9 @@ class TextDisplay:
         if now < self._next_draw:
             return
         columns, rows = self._size()
+        if (columns, rows) != self._size_drawn:  # what a terminal does with its text when it is resized is its own
+            self._size_drawn = (columns, rows)
+            self._cells.forget()
         screen = self._machine.screen
         text = screen.cells()
         if text is not None:

@@ -135,11 +135,13 @@ def test_debian_installer_reaches_its_first_screen_in_text_mode() -> None:
 @pytest.mark.slow
 def test_debian_installer_on_a_frame_buffer_of_linux() -> None:
     with a_machine(**installer("vga=normal fb=false")) as machine:
-        for _ in range(400):
-            machine.run(100_000_000, timeout=PATIENCE)
-            picture = machine.screenshot(frame=0)
-            if machine.vga.mode is not None and (picture.pixels == 0x0000AA).mean() > 0.2:
-                break
+        for _ in range(300):
+            machine.run(50_000_000, timeout=PATIENCE)
+            if machine.vga.mode is not None:
+                picture = machine.screenshot(frame=0)
+                blue, grey = ((picture.pixels == colour).mean() for colour in (0x0000AA, 0xAAAAAA))
+                if blue > 0.1 and grey > 0.1:  # the installer's background and its dialogue
+                    break
+        else:
+            pytest.fail(f"the dialogue did not come; the mode is {machine.vga.mode}")
         assert machine.vga.mode == (1024, 768, 32) == (picture.width, picture.height, 32)
-        assert (picture.pixels == 0x0000AA).mean() > 0.2, "the installer's blue"
-        assert (picture.pixels == 0xAAAAAA).mean() > 0.1, "and its dialogue's grey"

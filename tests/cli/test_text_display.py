@@ -82,6 +82,16 @@ def test_the_screen_is_drawn_with_colours_and_cursor(session: Session) -> None:
     assert not terminal.alternate
 
 
+def test_a_resized_terminal_is_drawn_anew(session: Session) -> None:
+    session.poll()
+    session.read()
+    termios.tcsetwinsize(session.slave, (25, 81))
+    terminal = Terminal(81, 25)
+    session.poll()
+    terminal.write(session.read())
+    assert terminal.text()[:3] == ["", "Hi", ""]
+
+
 def test_keys_go_to_the_keyboard(session: Session) -> None:
     session.type(b"a\x1b[A\x01a")
     session.poll()
