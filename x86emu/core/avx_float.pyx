@@ -11,9 +11,14 @@ from x86emu.core.simd_reals cimport *
 from x86emu.core.avx cimport *
 
 cdef inline void keep_rest(Cpu* c, Insn* i, uint32_t size) noexcept nogil:
-    """A scalar result in vec[SCRATCH], and the rest of the first source's 128 bits, to the destination."""
-    memcpy(<uint8_t*>&c.vec[SCRATCH] + size, <uint8_t*>&c.vec[i.src] + size, 16 - size)
-    memcpy(&c.vec[i.dst], &c.vec[SCRATCH], 16)
+    """A scalar result in vec[SCRATCH], and the rest of the first source's 128 bits, to the destination. Pieces are read as
+    they were written: a load of 16 bytes would wait for the store of 8."""
+    cdef uint64_t high = c.vec[i.src].q[1]
+    if size == 8:
+        c.vec[i.dst].q[0] = c.vec[SCRATCH].q[0]
+    else:
+        c.vec[i.dst].q[0] = (c.vec[i.src].q[0] & 0xFFFFFFFF00000000ULL) | (<uint32_t*>&c.vec[SCRATCH])[0]
+    c.vec[i.dst].q[1] = high
 
 cdef inline void put_elements(Cpu* c, Insn* i, const void* result, uint32_t size) noexcept nogil:
     """4 or 8 bytes are a scalar result, 16 or 32 a whole register."""
@@ -135,6 +140,22 @@ cdef bint approximate(Cpu* c, Insn* i, int n, bint of_root, uint8_t source) noex
     put_elements(c, i, r, 4 * n)
     return True
 
+cdef inline bint quick_compare(bits_t* r, bits_t* p, bits_t* q, int n, uint32_t true_for) noexcept nogil:
+    """Where no operand is a NaN or a denormal, nothing can be raised and the host compares."""
+    cdef bits_t doubtful = 0
+    cdef int k, relation
+    for k in range(n):
+        doubtful |= denormal(p[k]) | denormal(q[k]) | not_number(p[k]) | not_number(q[k])
+    if unlikely(doubtful != 0):
+        return False
+    for k in range(n):
+        if bits_t is uint32_t:
+            relation = ((<float*>p)[k] >= (<float*>q)[k]) + ((<float*>p)[k] > (<float*>q)[k])
+        else:
+            relation = ((<double*>p)[k] >= (<double*>q)[k]) + ((<double*>p)[k] > (<double*>q)[k])
+        r[k] = <bits_t>0 - <bits_t>(true_for >> relation & 1)
+    return True
+
 cdef inline bint compare(Cpu* c, Insn* i, int n, bits_t kind) noexcept nogil:
     cdef bits_t* p = <bits_t*>&c.vec[i.src]
     cdef bits_t* q = <bits_t*>&c.vec[i.index]
@@ -144,6 +165,9 @@ cdef inline bint compare(Cpu* c, Insn* i, int n, bits_t kind) noexcept nogil:
     cdef uint32_t predicate = <uint32_t>i.imm & 31
     cdef uint32_t true_for = true_relations(predicate)
     cdef bint quiet = quiet_predicate(predicate)
+    if quick_compare(r, p, q, n, true_for):
+        put_elements(c, i, r, n * sizeof(bits_t))
+        return True
     begin(&e, c)
     for k in range(n):
         r[k] = <bits_t>0 - <bits_t>(true_for >> relation_of(&e, p[k], q[k], quiet) & 1)

@@ -373,6 +373,8 @@ def _operand_text(operand: Operand, i: _Instruction, first_size: str) -> str:
         number = {"B": i.vvvv, "E": rm, "R": rm, "G": reg, "Z": i.opcode & 7 | (i.rex & 1) << 3}[letter]
         if i.row is not None and i.row.mnemonic in ("LAR", "LSL") and letter == "E" and i.operand_size != "w":
             size = "d"  # r32/m16 (SDM 2A)
+        if i.row is not None and i.row.mnemonic == "MOVDIR64B":  # an address
+            size = {16: "w", 32: "d", 64: "q"}[i.address_bits]
         return _general(number, size, i)
     if letter in "PNQ":
         return f"mm{(reg if letter == 'P' else rm) & 7}"

@@ -256,7 +256,7 @@ _WHY_NOT = {
     "safer mode extensions are not modelled": "smx",
     "3DNow! arithmetic is not modelled": "3dnow 3dnowext",
     "its instructions are not modelled": (
-        "waitpkg movdiri movdir64b serialize cldemote rdpru clzero wbnoinvd"
+        "waitpkg rdpru"
     ),
     "power management and its MSRs are not modelled": "est tm tm2 acpi dtherm pln pbe aperfmperf",
     "performance monitoring is not modelled": "pdcm dtes64",

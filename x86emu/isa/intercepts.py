@@ -36,7 +36,7 @@ _TABLE = """
 23 | IRET       | IRET      | interrupt return
 24 | INT        | INT       | software interrupt
 25 | INVD       | INVD      | invalidate caches
-26 | WBINVD     | WBINVD    | write back and invalidate caches
+26 | WBINVD     | WBINVD,WBNOINVD | write back and invalidate caches
 27 | PAUSE      | PAUSE     | spin loop hint
 28 | HLT        | HLT       | halt
 29 | INVLPG     | INVLPG    | invalidate a page's translation

@@ -253,6 +253,8 @@ F3 0F BD | LZCNT | Gv, Ev | w=zc u=osap | wo,feature=lzcnt
 F3 0F B8 | POPCNT | Gv, Ev | w=oszapc | wo,feature=popcnt
 F2 0F 38 F0 | CRC32 | Gy, Eb | - | feature=sse4_2
 F2 0F 38 F1 | CRC32 | Gy, Ev | - | feature=sse4_2
+NP 0F 38 F9 | MOVDIRI | My, Gy | - | mem,wo,like=MOV,feature=movdiri
+66 0F 38 F8 | MOVDIR64B | Gq, M | - | mem,ro,asz,elements,feature=movdir64b
 66 0F 38 F6 | ADCX | Gy, Ey | w=c r=c | feature=adx
 F3 0F 38 F6 | ADOX | Gy, Ey | w=o r=o | feature=adx
 # ----- decimal -----

@@ -29,6 +29,10 @@ ROWS = """
 66 0F AE /6 | CLWB | Mb | - | mem,ro,handler=CLFLUSHOPT_Mb,feature=clwb
 0F 08 | INVD | - | - | cpl0,feature=i486
 0F 09 | WBINVD | - | - | cpl0,feature=i486
+F3 0F 09 | WBNOINVD | - | - | cpl0,like=WBINVD,feature=wbnoinvd
+NP 0F 1C /0 | CLDEMOTE | Mb | - | mem,noaccess,handler=NOP,feature=cldemote
+0F 01 FC | CLZERO | !a | - | f64,feature=clzero
+NP 0F 01 E8 | SERIALIZE | - | - | end,feature=serialize
 # ----- halting -----
 F4 | HLT | - | - | cpl0,end
 0F 01 C8 | MONITOR | - | - | cpl0,asz,feature=monitor
