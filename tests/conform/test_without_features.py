@@ -30,8 +30,8 @@ NAMES = sorted(
     for name in {row.feature for row in load_rows() if any(usable(row, mode, MAX.features) for mode in (64, 32))}
     if NEEDED <= without(name)
 )
-ELSEWHERE = frozenset(["3dnowprefetch", "abm", "bmi1", "prefetchi", "cldemote"])
-"""Features whose encodings are older instructions without them: BSF, BSR, NOP."""
+ELSEWHERE = frozenset(["3dnowprefetch", "abm", "bmi1", "prefetchi", "cldemote", "wbnoinvd"])
+"""Features whose encodings are older instructions without them: BSF, BSR, NOP, WBINVD."""
 
 
 def test_the_features_are_known() -> None:
