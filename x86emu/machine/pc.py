@@ -14,7 +14,6 @@ Intel 82441FX and 82371SB/82371AB datasheets; docs/machine.md has the whole map.
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -53,7 +52,7 @@ from x86emu.display import Picture
 from x86emu.errors import UserInputError
 from x86emu.firmware import bios as bios_images
 from x86emu.firmware.kernel import plan_kernel
-from x86emu.machine import acpi, disks, firmware_files, isa_ports, networks, sleep, virtio_functions
+from x86emu.machine import acpi, disks, firmware_files, isa_ports, networks, reports, sleep, virtio_functions
 from x86emu.machine import run as running
 from x86emu.machine.address_map import AddressMap
 from x86emu.machine.config import DEFAULT_CPU, MachineConfig, parse_memory
@@ -68,7 +67,7 @@ from x86emu.machine.pci_slots import PciSlots
 from x86emu.machine.removable import RemovableDrives
 from x86emu.machine.run import POLL_NANOSECONDS, SOON_NANOSECONDS, RunResult, StopReason
 from x86emu.machine.speaker import Speaker
-from x86emu.virt.collect import Recorder, collect, counters
+from x86emu.virt.collect import Recorder, collect
 from x86emu.virt.explain import exit_line, explain
 
 if TYPE_CHECKING:
@@ -81,16 +80,8 @@ if TYPE_CHECKING:
 
 IO_APIC_ID = 0
 PCI_CONFIG_PORT = 0xCF8
-ACTIVITY_HALT, ACTIVITY_SHUTDOWN, ACTIVITY_WAIT_FOR_SIPI = 1, 2, 3
+ACTIVITY_HALT, ACTIVITY_WAIT_FOR_SIPI = 1, 3
 RFLAGS_IF = 0x200
-MASK64 = (1 << 64) - 1
-EXCEPTION_NAMES = {
-    0: "#DE", 1: "#DB", 3: "#BP", 4: "#OF", 5: "#BR", 6: "#UD", 7: "#NM", 8: "#DF", 10: "#TS", 11: "#NP", 12: "#SS",
-    13: "#GP", 14: "#PF", 16: "#MF", 17: "#AC", 18: "#MC", 19: "#XM",
-}  # fmt: skip
-SELECTOR_ERRORS = (10, 11, 12, 13)  # exceptions whose error code names a descriptor
-TRACED = ("rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp")
-
 D = TypeVar("D", bound=Device)
 
 
@@ -536,7 +527,7 @@ class Machine:
         """Lets the engine run until something asks it to stop; raises what a device's handler raised."""
         why = self.engine.run(max_instructions)
         if why == "triple fault":
-            self.stop(StopReason.TRIPLE_FAULT, self._triple_fault())
+            self.stop(StopReason.TRIPLE_FAULT, reports.triple_fault(self))
         elif why == "halted":
             self.stop(StopReason.HALTED)
 
@@ -550,14 +541,6 @@ class Machine:
             and not cpu.guest_mode
             for cpu in self.engine.cpus
         )
-
-    def _triple_fault(self) -> str:
-        """Which processor shut down, where, and by which faults."""
-        for cpu in self.engine.cpus:
-            if cpu.activity == ACTIVITY_SHUTDOWN:
-                faults = ", then ".join(_fault_words(vector, error) for vector, error, _ in cpu.faults())
-                return f"processor {cpu.index} at {cpu.cs.selector:04x}:{cpu.rip:x}: {faults}"
-        return ""
 
     def run(
         self,
@@ -610,47 +593,11 @@ class Machine:
 
         A line has the processor's number, CS:RIP, the linear address, the general registers and RFLAGS.
         """
-        if listener is None:
-            self.engine.set_hook(None)
-            return
-
-        def hook(cpu: Processor) -> None:
-            registers = " ".join(f"{name}={getattr(cpu, name):x}" for name in TRACED)
-            place = f"{cpu.cs.selector:04x}:{cpu.rip:x} {(cpu.cs.base + cpu.rip) & MASK64:x}"
-            listener(f"{cpu.index} {place} {registers} rflags={cpu.rflags:x}")
-
-        self.engine.set_hook(hook)
+        self.engine.set_hook(None if listener is None else reports.trace_hook(listener))
 
     def stats(self) -> dict[str, Any]:
         """Counters of the run so far: instructions, host seconds, accesses by device, the engine's own."""
-        mips = self.instructions / self.cpu_seconds / 1e6 if self.cpu_seconds else 0.0
-        return {
-            "instructions": self.instructions,
-            "virtual_nanoseconds": self.clock.now(),
-            "seconds": self.seconds,
-            "cpu_seconds": self.cpu_seconds,
-            "mips": mips,
-            **self._event_counts(),
-            "exits": [counters(cpu) for cpu in self.engine.cpus],
-            "processors": [{"instructions": cpu.instructions} for cpu in self.engine.cpus],
-            "engine": self.engine.trace_statistics(),
-            "ports": {name: {"reads": r, "writes": w} for name, (r, w) in self.ports.statistics().items()},
-            "mmio": {name: {"reads": r, "writes": w} for name, (r, w) in self.mmio.statistics().items()},
-        }
-
-    def _event_counts(self) -> dict[str, Any]:
-        """Exceptions by name and interrupts by vector, over all processors."""
-        exceptions: Counter[str] = Counter()
-        interrupts: Counter[str] = Counter()
-        nmis = 0
-        for cpu in self.engine.cpus:
-            counts = cpu.event_counts()
-            exceptions.update(
-                {EXCEPTION_NAMES.get(n, f"vector {n}"): count for n, count in counts["exceptions"].items()}
-            )
-            interrupts.update({f"{n:02X}h": count for n, count in counts["interrupts"].items()})
-            nmis += counts["nmis"]
-        return {"exceptions": dict(exceptions), "interrupts": dict(interrupts), "nmis": nmis}
+        return reports.statistics(self)
 
     def trace_exits(self, listener: Callable[[str], object] | None) -> None:
         """Has every exit from a guest of a hypervisor from now on told to ``listener`` as a line; None ends it."""
@@ -689,12 +636,3 @@ class Machine:
         for cpu in self.engine.cpus:
             digest.update(cpu.saved_state())
         return digest.hexdigest()
-
-
-def _fault_words(vector: int, error: int | None) -> str:
-    """An exception for people: `#GP error 0x33 at the gate of vector 6` (SDM 3A 6.13 for the error code)."""
-    words = EXCEPTION_NAMES.get(vector, f"vector {vector}")
-    if error is None:
-        return words
-    words += f" error {error:#x}"
-    return words + f" at the gate of vector {error >> 3}" if vector in SELECTOR_ERRORS and error & 2 else words
