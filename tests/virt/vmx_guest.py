@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 
 from tests.core.bare_machine import CODE, BareMachine
-from x86emu.isa.vmx_capabilities import ENTRY, EXIT, PIN, PRIMARY, SECONDARY, capability_msrs
+from x86emu.isa.vmx_capabilities import ENTRY, EXIT, PIN, PRIMARY, SECONDARY, TERTIARY, capability_msrs
 from x86emu.virt.vmx.fields import FIELDS, LAUNCH_STATE, REVISION, read_vmcs
 
 VMCS, VMXON, OTHER, POINTER, TABLES, GUEST, HOST_RIP = (
@@ -31,8 +31,8 @@ CF, ZF = 1, 0x40
 class VmxGuest:
     """The machine in VMX operation with a current VMCS that describes a guest like the host."""
 
-    def __init__(self, model: str = "nehalem_ept", ept: bool = True, on: bool = True) -> None:
-        self.machine = BareMachine("long", model)
+    def __init__(self, model: str = "nehalem_ept", ept: bool = True, on: bool = True, apic: bool = False) -> None:
+        self.machine = BareMachine("long", model, apic=apic)
         self.memory, self.cpu = self.machine.memory, self.machine.cpu
         self.features = self.machine.features
         self.memory.write(HOST_RIP, b"\xf4")
@@ -101,11 +101,16 @@ class VmxGuest:
 
     def control(self, table: dict[str, int], *names: str) -> None:
         """Sets controls to 1 by name."""
-        tables = ((PIN, "pin"), (PRIMARY, "primary"), (SECONDARY, "secondary"), (EXIT, "exit"), (ENTRY, "entry"))
+        tables = (
+            (PIN, "pin"), (PRIMARY, "primary"), (SECONDARY, "secondary"), (TERTIARY, "tertiary"), (EXIT, "exit"),
+            (ENTRY, "entry"),
+        )  # fmt: skip
         field = next(f"{name}_controls" for known, name in tables if known is table)
         self.set(**{field: self.get(field) | sum(1 << table[name] for name in names)})
         if table is SECONDARY:
             self.control(PRIMARY, "activate_secondary_controls")
+        if table is TERTIARY:
+            self.control(PRIMARY, "activate_tertiary_controls")
 
     def run(self, guest: str = "", limit: int = 100000, **registers: int) -> int | None:
         """Launches the guest's code, with VMCALL behind it; the exit reason, None where the entry was a VMfail."""
