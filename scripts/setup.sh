@@ -35,6 +35,7 @@ missing_packages() {
     python_headers || echo python3-dev
     have gcc || echo gcc
     have objdump || echo binutils
+    have nasm || echo nasm
     c_headers || echo libc6-dev
     [[ -e /usr/share/seabios/bios-256k.bin ]] || echo seabios
     local tool

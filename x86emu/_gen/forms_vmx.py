@@ -5,17 +5,21 @@ from __future__ import annotations
 import re
 
 from x86emu.isa import vmx_capabilities as capabilities
-from x86emu.virt.vmx.checks import CHECKS, ENVIRONMENT
+from x86emu.virt.vmx.checks import CHECKS, ENVIRONMENT, Check
 from x86emu.virt.vmx.fields import FIELDS, REVISION
 
 _CONTROL_NUMBERS = {"": 0, "pin": 1, "primary": 2, "secondary": 3, "exit": 4, "entry": 5, "tertiary": 6}
 _DERIVED = (
-    "secondary", "tertiary", "event_type", "event_vector", "event_has_error", "event_wants_error", "event_wakes",
+    "secondary", "tertiary", "v86", "event_type", "event_vector", "event_has_error", "event_wants_error", "event_wakes",
 )  # fmt: skip
 
 
+_SEGMENT_FIELD = re.compile(r"guest_(es|cs|ss|ds|fs|gs|ldtr|tr)_(selector|base|limit|access_rights)$")
+
+
 def _layout() -> str:
-    lines = ["cdef enum:", f"    VMCS_REVISION = 0x{REVISION:X}", f"    N_VMCS_FIELDS = {len(FIELDS)}"]
+    lines = ["cdef enum:", f"    VMCS_REVISION = 0x{REVISION:X}", f"    N_VMCS_FIELDS = {len(FIELDS)}",
+             f"    VMCS_BYTES = {max(field.offset for field in FIELDS.values()) + 8}"]  # fmt: skip
     lines += [f"    F_{field.name.upper()} = 0x{field.offset:X}" for field in FIELDS.values()]
     for prefix, table in (
         ("PIN", capabilities.PIN), ("PRI", capabilities.PRIMARY), ("SEC", capabilities.SECONDARY),
@@ -41,12 +45,35 @@ def _c(expression: str) -> str:
     return re.sub(r"\b0x[0-9A-Fa-f]+\b", lambda m: m[0] + "ULL" if int(m[0], 16) > 0x7FFFFFFF else m[0], expression)
 
 
-def _stage(stage: str) -> list[str]:
-    rows = [check for check in CHECKS if check.stage == stage]
+def _runs(rows: list[Check]) -> list[tuple[int, int]]:
+    """(offset, bytes) of the parts of a VMCS that hold all fields of the rows: one part for each width and type."""
+    areas: dict[int, list[int]] = {}
+    for name in {name for row in rows for name in row.fields}:
+        areas.setdefault(FIELDS[name].encoding >> 10, []).append(FIELDS[name].offset)
+    return sorted((min(offsets), max(offsets) + 8 - min(offsets)) for offsets in areas.values())
+
+
+def _is_segment_row(check: Check) -> bool:
+    """A row about nothing but segments and what hardly ever changes: it is not looked at again until they do."""
+    steady = {"entry_controls", "guest_cr0", "primary_controls"}
+    return check.stage == "guest" and all(_SEGMENT_FIELD.match(name) or name in steady for name in check.fields)
+
+
+def _unchanged(name: str, rows: list[Check]) -> list[str]:
+    compared = [f"memcmp(vmcs + {start}, copy + {start}, {size}) == 0" for start, size in _runs(rows)]
+    return [
+        f"cdef bint unchanged_{name}(const uint8_t* vmcs, const uint8_t* copy) noexcept nogil:",
+        '    """Whether the fields that the rows of this group look at are as in a copy."""',
+        "    return (" + "\n            and ".join(compared) + ")",
+        "",
+    ]
+
+
+def _stage(stage: str, name: str, rows: list[Check]) -> list[str]:
     used = sorted({name for row in rows for name in row.fields}, key=lambda name: FIELDS[name].offset)
     text = " ".join(row.expression for row in rows)
     lines = [
-        f"cdef uint32_t failed_{stage}_check(const uint8_t* vmcs, const CheckEnvironment* e) noexcept nogil:",
+        f"cdef uint32_t failed_{name}_check(const uint8_t* vmcs, const CheckEnvironment* e) noexcept nogil:",
         '    """0 where every row holds, else the number of the first row that the VMCS breaks."""',
     ]
     lines += [f"    cdef uint64_t {name} = (<const uint64_t*>(vmcs + F_{name.upper()}))[0]" for name in used]
@@ -71,7 +98,13 @@ def generate() -> dict[str, str]:
     qualifications += ["    return 0", ""]
     lines = [*environment, "", 'include "vmx_check_functions.pxi"', ""]
     for stage in ("controls", "host", "guest"):
-        lines += _stage(stage)
+        rows = [check for check in CHECKS if check.stage == stage]
+        lines += _stage(stage, stage, rows)
+        if stage == "guest":
+            lines += _stage(stage, "changing", [row for row in rows if not _is_segment_row(row)])
+            lines += _unchanged("segments", [row for row in rows if _is_segment_row(row)])
+        else:
+            lines += _unchanged(stage, rows)
     functions = """
 cdef inline bint _canonical(const CheckEnvironment* e, uint64_t value) noexcept nogil:
     cdef int64_t top = <int64_t>value >> (e.linear_bits - 1)

@@ -4,7 +4,7 @@
 The checks are rows of x86emu/virt/vmx/checks.py; Vmx.failed_check remembers the one that an entry broke.  A VMCS lives in
 guest memory only, in the layout of virt/vmx/fields.py; the controls that matter while the guest runs are copied at entry.
 """
-from libc.string cimport memset
+from libc.string cimport memset, memcmp, memcpy
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
 from x86emu.core.state cimport *
 from x86emu.core.flags cimport read_rflags, write_rflags
@@ -20,6 +20,8 @@ from x86emu.core.vmx_exit cimport load_host_state, record_exit, vmx_load_msrs
 from x86emu.core.exits cimport note_entry
 
 include "vmx_checks.pxi"
+
+assert VMCS_BYTES <= 2048 and sizeof(CheckEnvironment) <= 64 * 8      # Vmx.checked, checked_environment
 
 cdef enum:
     ERROR_CONTROLS = 7
@@ -46,6 +48,7 @@ cdef uint8_t* vmx_page(Cpu* c, uint64_t physical) noexcept nogil:
 cdef void vmx_reset(Cpu* c) noexcept nogil:
     memset(&c.vmx, 0, sizeof(c.vmx))
     c.vmx.vmcs_pointer = NOTHING
+    memset(c.vmx.checked_pointer, 0xFF, sizeof(c.vmx.checked_pointer))
 
 cdef bint vmx_valid_eptp(Cpu* c, uint64_t eptp) noexcept nogil:
     cdef uint64_t able = capability(c, 12)
@@ -121,6 +124,7 @@ cdef void environment(Cpu* c, CheckEnvironment* e) noexcept nogil:
     e.ept_accessed_dirty = capability(c, 12) >> 21 & 1
     e.has_monitor_trap_flag = e.primary_may >> PRI_MONITOR_TRAP_FLAG & 1
     e.vmcs_pointer = c.vmx.vmcs_pointer
+    e.v86 = vget(c, F_GUEST_RFLAGS) >> 17 & 1
     e.link_revision = NOTHING
     if link != NOTHING and not link & (c.maxphyaddr_mask | 0xFFF):
         e.link_revision = physical_load(c, link, 4)
@@ -279,22 +283,53 @@ cdef void vmx_watch(Cpu* c) noexcept nogil:
                                 | v.timer_on | v.trap_pending | v.tpr_pending | v.virtual_ready | v.apic_write
                                 | v.after_reason) != 0
 
+cdef uint32_t check_vmcs(Cpu* c, CheckEnvironment* e, int* error) noexcept nogil:
+    """The first row that the VMCS breaks, 0 for none; error: the VM-instruction error where that is a VMfail.
+
+    What was checked before and has not changed since is not checked again: a validated copy of the VMCS is kept, and
+    controls, host state and guest segments are compared with it, each as a whole.
+    """
+    cdef int slot = <int>(c.vmx.vmcs_pointer >> 12 & 3)
+    cdef uint8_t* vmcs = c.vmx.vmcs
+    cdef uint8_t* copy = &c.vmx.checked[slot][0]
+    cdef bint known = (c.vmx.checked_pointer[slot] == c.vmx.vmcs_pointer
+                       and memcmp(e, &c.vmx.checked_environment[slot][0], sizeof(CheckEnvironment)) == 0)
+    cdef bint same = known
+    cdef uint32_t failed
+    if not (known and unchanged_controls(vmcs, copy)):
+        same = False
+        failed = failed_controls_check(vmcs, e)
+        if failed:
+            error[0] = ERROR_CONTROLS
+            return failed
+    if not (known and unchanged_host(vmcs, copy)):
+        same = False
+        failed = failed_host_check(vmcs, e)
+        if failed:
+            error[0] = ERROR_HOST
+            return failed
+    if known and unchanged_segments(vmcs, copy):
+        failed = failed_changing_check(vmcs, e)
+    else:
+        same = False
+        failed = failed_guest_check(vmcs, e)
+    if not same and not failed:
+        memcpy(copy, vmcs, VMCS_BYTES)
+        memcpy(&c.vmx.checked_environment[slot][0], e, sizeof(CheckEnvironment))
+        c.vmx.checked_pointer[slot] = c.vmx.vmcs_pointer
+    return failed
+
 cdef int vmx_enter(Cpu* c, bint launch) noexcept nogil:
     cdef CheckEnvironment e
     cdef uint32_t failed, tag
+    cdef int error = 0
     cdef uint64_t entry = 0, state
     cdef int k
     environment(c, &e)
-    failed = failed_controls_check(c.vmx.vmcs, &e)
-    if failed:
-        c.vmx.failed_check = failed
-        return ERROR_CONTROLS
-    failed = failed_host_check(c.vmx.vmcs, &e)
-    if failed:
-        c.vmx.failed_check = failed
-        return ERROR_HOST
-    failed = failed_guest_check(c.vmx.vmcs, &e)
+    failed = check_vmcs(c, &e, &error)
     c.vmx.failed_check = failed
+    if error:
+        return error
     load_controls(c)
     c.vmx.host_nmi_blocked = c.nmi_blocked
     if failed:

@@ -323,6 +323,7 @@ cdef bint software_exception(Cpu* c, Insn* i, int vector, int kind) noexcept nog
     fault(c, i, vector)
     c.fault.kind = <uint8_t>kind
     c.fault.trap = 1
+    c.fault.address = 0
     c.vmx.exit_length = i.length
     return True
 

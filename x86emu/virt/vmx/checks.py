@@ -11,9 +11,11 @@ Columns: id | clause | condition | words
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import CodeType
 
 from x86emu.isa.vmx_capabilities import ENTRY, EXIT, PIN, PRIMARY, REVISION, SECONDARY, TERTIARY
 from x86emu.virt.vmx.fields import FIELDS
@@ -238,7 +240,7 @@ def spell_out(condition: str) -> str:
     )
     text = re.sub(r"USABLE\((\w+)\)", r"(guest_\1_access_rights >> 16 & 1 == 0)", text)
     text = re.sub(r"DPL\((\w+)\)", r"(guest_\1_access_rights >> 5 & 3)", text)
-    text = re.sub(r"\bV86\b", "(guest_rflags >> 17 & 1)", text)
+    text = re.sub(r"\bV86\b", "v86", text)
     text = re.sub(r"\bLONG\b", "(entry_controls >> 9 & 1)", text)
     text = re.sub(r"\bREVISION\b", f"{REVISION:#x}", text)
     return re.sub(r"\bEVENT\b", "(entry_interruption_information >> 31 & 1)", text)
@@ -316,7 +318,7 @@ def valid_pat(value: int) -> bool:
 
 
 def event_names(vmcs: Mapping[str, int]) -> dict[str, int]:
-    """The derived names event_* of the conditions, `secondary` and `tertiary`."""
+    """The derived names of the conditions: event_*, `v86`, `secondary`, `tertiary`."""
     info = vmcs["entry_interruption_information"]
     primary = vmcs["primary_controls"]
     secondary = vmcs["secondary_controls"] if primary >> 31 & 1 else 0
@@ -329,6 +331,7 @@ def event_names(vmcs: Mapping[str, int]) -> dict[str, int]:
     }.get(activity, False)
     return {
         "secondary": secondary,
+        "v86": vmcs["guest_rflags"] >> 17 & 1,
         "tertiary": vmcs["tertiary_controls"] if primary >> 17 & 1 else 0,
         "event_type": kind,
         "event_vector": vector,
@@ -336,6 +339,11 @@ def event_names(vmcs: Mapping[str, int]) -> dict[str, int]:
         "event_wants_error": int(bool(kind == 3 and vector in (8, 10, 11, 12, 13, 14, 17) and protected)),
         "event_wakes": int(wakes),
     }
+
+
+@functools.cache
+def _code_of(expression: str) -> CodeType:
+    return compile(expression, "<row>", "eval")
 
 
 def broken_checks(vmcs: Mapping[str, int], environment: Mapping[str, int]) -> list[Check]:
@@ -350,7 +358,7 @@ def broken_checks(vmcs: Mapping[str, int], environment: Mapping[str, int]) -> li
     )
     names["bad_limit"] = bad_limit
     names["valid_pat"] = valid_pat
-    return [check for check in CHECKS if eval(check.expression, {"__builtins__": {}}, names)]  # noqa: S307
+    return [check for check in CHECKS if eval(_code_of(check.expression), {"__builtins__": {}}, names)]  # noqa: S307
 
 
 def describe_failure(number: int, vmcs: Mapping[str, int]) -> str:
