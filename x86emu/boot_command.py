@@ -46,6 +46,7 @@ exit codes:
   8  quit by Ctrl-A x or interrupted
   9  every processor halted with interrupts off
   2*v+1  the guest wrote v to the port of --debug-exit
+  128+n  ended by signal n
 
 At a terminal, Ctrl-A x quits, Ctrl-A c leads to the monitor and back, Ctrl-A h lists the other keys.
 """
