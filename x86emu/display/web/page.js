@@ -111,6 +111,10 @@ canvas.addEventListener("wheel", (event) => {
   reportSoon();
 }, {passive: false});
 
+function showSoon() {  // however many pieces have come
+  if (!terminal.waiting) { terminal.waiting = true; setTimeout(() => terminal.show(), 30); }
+}
+
 // --- the serial line: a small terminal (ECMA-48: cursor movement, erasing; colours are left out)
 
 const decoder = new TextDecoder();
@@ -119,7 +123,7 @@ const KEYS = {Enter: "\r", Backspace: "\x7f", Tab: "\t", Escape: "\x1b", ArrowUp
               ArrowRight: "\x1b[C", ArrowLeft: "\x1b[D", Home: "\x1b[H", End: "\x1b[F", Delete: "\x1b[3~"};
 
 const terminal = {
-  lines: [""], row: 0, column: 0, sequence: null, top: 0,
+  lines: [""], row: 0, column: 0, sequence: null, top: 0, waiting: false,
 
   put(character) {
     const line = this.lines[this.row].padEnd(this.column);
@@ -181,6 +185,10 @@ const terminal = {
       else if (character === "\t") this.column = (this.column | 7) + 1;
       else if (character >= " ") this.put(character);
     }
+    showSoon();
+  },
+  show() {
+    this.waiting = false;
     const atEnd = serial.scrollTop + serial.clientHeight >= serial.scrollHeight - 8;
     serial.textContent = this.lines.join("\n");
     if (atEnd) serial.scrollTop = serial.scrollHeight;

@@ -68,15 +68,15 @@ class MouseInput(Protocol):
 
 
 class Viewer:
-    """A page: its connection, the picture it has, what it holds down."""
+    """A page: its connection, the picture it has, the serial line's output still to be sent, keys it holds down."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, serial: bytes) -> None:
         self.connection = connection
+        self.serial = bytearray(serial)
         self.pixels: Pixels | None = None
         self.sent = 0
         self.shown = 0
         self.held: set[str] = set()
-        self.greeted = False
 
 
 class WebDisplay:
@@ -156,8 +156,9 @@ class WebDisplay:
         if len(self._serial) > 2 * KEPT_SERIAL:
             del self._serial[:-KEPT_SERIAL]
         for viewer in self._viewers:
-            if viewer.greeted:
-                viewer.connection.send(bytes((SERIAL,)) + data)
+            viewer.serial += data  # goes with the next picture: a guest writes byte by byte
+            if len(viewer.serial) > 2 * KEPT_SERIAL:
+                del viewer.serial[:-KEPT_SERIAL]
 
     # --- requests
 
@@ -171,7 +172,7 @@ class WebDisplay:
                 peer.close()
                 continue
             peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._viewers.append(Viewer(Connection(peer, self._answer)))
+            self._viewers.append(Viewer(Connection(peer, self._answer), bytes(self._serial[-KEPT_SERIAL:])))
 
     def _answer(self, protocol: ServerProtocol, request: Request) -> Response:
         target = urlsplit(request.path)
@@ -240,10 +241,9 @@ class WebDisplay:
             return
         due = [viewer for viewer in self._viewers if viewer.connection.open]
         for viewer in due:
-            if not viewer.greeted:
-                viewer.greeted = True
-                if self._serial:
-                    viewer.connection.send(bytes((SERIAL,)) + bytes(self._serial[-KEPT_SERIAL:]))
+            if viewer.serial and viewer.connection.backlog < KEPT_SERIAL:
+                viewer.connection.send(bytes((SERIAL,)) + bytes(viewer.serial))
+                viewer.serial.clear()
         due = [viewer for viewer in due if viewer.sent - viewer.shown < FRAMES_UNDER_WAY]
         if due:
             pixels = self._picture()
