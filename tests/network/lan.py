@@ -55,7 +55,7 @@ class Lan:
 
     def frames(self) -> list[bytes]:
         """All that has come for the guest."""
-        self.clock.advance(50_000)
+        self.clock.advance(250_000)
         result = []
         while (waiting := self.network.next_frame()) is not None:
             result.append(waiting[0])

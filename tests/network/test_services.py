@@ -10,7 +10,7 @@ import pytest
 
 from tests.network.lan import GUEST_MAC, Lan
 from x86emu.errors import UserInputError
-from x86emu.network import dhcp
+from x86emu.network import dhcp, no_ipv6
 from x86emu.network.fragments import LIFETIME, cut
 from x86emu.network.packets import (
     ETHERTYPE_IPV4,
@@ -26,6 +26,7 @@ from x86emu.network.packets import (
     Ipv4,
     Udp,
     checksum,
+    ones_sum,
 )
 from x86emu.network.user import GUEST, MAC, NAME_SERVER, ROUTER, Forward
 
@@ -58,6 +59,24 @@ def test_arp(lan):
     assert reply.sender_mac == MAC and reply.sender == ROUTER and reply.target == GUEST
     assert lan.arp(NAME_SERVER).sender == NAME_SERVER
     assert lan.arp(GUEST) is None and lan.arp(OTHER) is None
+
+
+def test_router_solicitations_are_told_that_there_is_no_router(lan):
+    source = no_ipv6.link_local(GUEST_MAC)
+    routers = b"\xff\x02" + bytes(13) + b"\x02"
+    message = struct.pack(">BBHI", 133, 0, 0, 0)
+    start = ones_sum(source + routers + struct.pack(">II", len(message), 58))
+    message = message[:2] + checksum(message, start).to_bytes(2, "big") + message[4:]
+    packet = struct.pack(">IHBB", 6 << 28, len(message), 58, 255) + source + routers + message
+    lan.send(0x86DD, packet, bytes.fromhex("333300000002"))
+    (frame,) = lan.frames()
+    assert frame[:6] == no_ipv6.ALL_NODES_MAC and frame[14 + 8 : 14 + 24] == no_ipv6.link_local(MAC)
+    reply = frame[54:]
+    assert reply[0] == 134 and reply[4:16] == bytes(12) and reply[16:] == b"\1\1" + MAC
+    assert (ones_sum(frame[22:54] + struct.pack(">II", len(reply), 58)) + ones_sum(reply)) % 0xFFFF == 0
+    for bad in (packet[:45], packet[:7] + b"\x40" + packet[8:], packet[:-1] + b"\1", packet[:4] + b"\xff" + packet[5:]):
+        lan.send(0x86DD, bad, bytes.fromhex("333300000002"))
+    assert lan.frames() == []
 
 
 @pytest.mark.parametrize("size", [0, 56, 1472, 8000])

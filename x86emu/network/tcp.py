@@ -23,6 +23,7 @@ SHORTEST_RTO, LONGEST_RTO = 200_000_000, 60_000_000_000  # virtual nanoseconds
 RETRIES = 12
 SYN_RETRIES = 6
 DUPLICATES = 3  # acknowledgements that ask for a retransmission at once
+ACKNOWLEDGE_DELAY, ACKNOWLEDGE_BYTES = 200_000, 32 << 10  # that long in virtual time, unless there is so much
 LINGER = 60_000_000_000  # how long a connection that both sides have ended is remembered
 
 
@@ -92,7 +93,8 @@ class TcpConnection:
         self.ending = False  # ours follows what is in the buffer
         self.end_acknowledged = False
         self._buffer = bytearray()  # unacknowledged, then unsent
-        self._advertised = 0
+        self._advertised = self._acknowledged = 0
+        self._acknowledging_now = False
         self._duplicates = 0
         self._tries = 0
         self._retransmission: Any = None
@@ -292,6 +294,7 @@ class TcpConnection:
         scale = OUR_SCALE if self.guest_scale is not None else 0
         window = self._receive_window() >> scale
         if flags & ACK:
+            self._acknowledged = self.expected
             self._advertised = self.expected + (window << scale) & MASK32
             if self._acknowledgement is not None:
                 self.timers.cancel(self._acknowledgement)
@@ -306,6 +309,7 @@ class TcpConnection:
         offer = self.state is State.SYN_SENT or self.guest_scale is not None
         window = min(self._receive_window(), 0xFFFF)
         if flags & ACK:
+            self._acknowledged = self.expected
             self._advertised = self.expected + window & MASK32
         self.next_sequence = self.highest = self.unacknowledged + 1 & MASK32
         self.emit(
@@ -320,9 +324,15 @@ class TcpConnection:
         self._emit(ACK, self.next_sequence)
 
     def _acknowledge_soon(self) -> None:
-        """One acknowledgement for all that the guest sends in one go."""
-        if self._acknowledgement is None:
-            self._acknowledgement = self.timers.schedule(self.timers.now() + LATENCY, self._acknowledge_now)
+        """One acknowledgement for all that the guest sends in one go (RFC 9293, section 3.8.6.3)."""
+        much = _distance(self.expected, self._acknowledged) >= ACKNOWLEDGE_BYTES or self.guest_ended
+        if self._acknowledgement is not None:
+            if not much or self._acknowledging_now:
+                return
+            self.timers.cancel(self._acknowledgement)
+        delay = LATENCY if much else ACKNOWLEDGE_DELAY
+        self._acknowledging_now = much
+        self._acknowledgement = self.timers.schedule(self.timers.now() + delay, self._acknowledge_now)
 
     def _acknowledge_now(self) -> None:
         self._acknowledgement = None

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from x86emu.errors import UserInputError
-from x86emu.network import dhcp, dns, tftp
+from x86emu.network import dhcp, dns, no_ipv6, tftp
 from x86emu.network.backend import NetworkBackend, Recorder, Timers
 from x86emu.network.fragments import Reassembly, cut
 from x86emu.network.host_sockets import HostSockets
@@ -164,6 +164,10 @@ class UserNetwork(NetworkBackend):
         kind = int.from_bytes(frame[12:14], "big")
         if kind == ETHERTYPE_ARP:
             self._arp(frame[ETHERNET_HEADER:])
+        elif kind == no_ipv6.ETHERTYPE:
+            advertisement = no_ipv6.answer(frame[ETHERNET_HEADER:], MAC)
+            if advertisement is not None:
+                self._send_frame(no_ipv6.ALL_NODES_MAC, no_ipv6.ETHERTYPE, advertisement)
         elif kind == ETHERTYPE_IPV4:
             packet = parse_ipv4(frame[ETHERNET_HEADER:])
             if packet is None:
