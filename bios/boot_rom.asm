@@ -204,6 +204,7 @@ protected_start:
         mov     esp, 0x7000
         mov     ax, 0x18
         ltr     ax
+        fninit                          ; reset leaves every x87 exception unmasked; firmware hands it on initialized
         xor     ecx, ecx
         xor     edx, edx
         xor     esi, esi
