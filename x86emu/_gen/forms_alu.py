@@ -43,19 +43,29 @@ def modify(ctype: str, value: str) -> tuple[str, ...]:
 
 
 HIT = (
-    "cdef uint64_t ea = ea_of(c, i)",
+    "cdef uint64_t ea = {address}",
     "cdef TlbEntry* t = {entry}(c, ea)",
     "if likely(entry_holds(c, t, ea, <{ctype}>0)):",
 )
 
 
+def by_address(name: str, entry: str, ctype: str, hit: tuple[str, ...], slowly: str) -> str:
+    """A handler that does no more than the case of a TLB hit and leaves all others to `slowly`, twice: for every address,
+    and as NAME_at_base for one that is a base register and a displacement and needs no mask (builder.address_forms)."""
+    out = ""
+    for suffix, address in (("", "ea_of(c, i)"), ("_at_base", "base_ea_of(c, i)")):
+        setup = "".join(f"    {line.format(entry=entry, ctype=ctype, address=address)}\n" for line in HIT)
+        body = "".join(f"        {line}\n" for line in hit)
+        out += f"cdef void {name}{suffix}(Cpu* c, Insn* i) noexcept nogil:\n{setup}{body}    else:\n"
+        out += f"        {slowly}(c, i)\n\n"
+    return out
+
+
 def in_two(name: str, entry: str, ctype: str, hit: tuple[str, ...], otherwise: tuple[str, ...]) -> str:
     """A handler that does no more than the case of a TLB hit, and NAME_slowly for all others: without the calls of the
     slow path the first one needs no stack frame. Being registered as a handler keeps the second one out of line."""
-    setup = "".join(f"    {line.format(entry=entry, ctype=ctype)}\n" for line in HIT)
-    body = "".join(f"        {line}\n" for line in (*hit, "chain(c, i)"))
-    fast = f"cdef void {name}(Cpu* c, Insn* i) noexcept nogil:\n{setup}{body}    else:\n        {name}_slowly(c, i)\n\n"
-    return handler(f"{name}_slowly", *otherwise) + fast
+    slowly = handler(f"{name}_slowly", *otherwise)
+    return slowly + by_address(name, entry, ctype, (*hit, "chain(c, i)"), f"{name}_slowly")
 
 
 def loading(name: str, ctype: str, statement: str) -> str:

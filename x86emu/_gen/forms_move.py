@@ -83,8 +83,9 @@ def on_stack(name: str, ctype: str, entry: str, place: str, *hit: str) -> str:
     lines = [
         *declarations,
         f"cdef uint64_t sp = ({place}) & c.sp_mask",
-        f"cdef TlbEntry* t = {entry}(c, sp)",
-        f"if likely(not c.stack_checked and entry_holds(c, t, sp, <{ctype}>0)):",
+        "cdef uint64_t linear = sp + c.stack_base",
+        f"cdef TlbEntry* t = {entry}(c, linear)",
+        f"if likely(sp < c.stack_limit and entry_holds(c, t, linear, <{ctype}>0)):",
         *(f"    {line}" for line in (*statements, "chain(c, i)")),
         "else:",
         f"    {name}_slowly(c, i)",
@@ -100,11 +101,11 @@ def stack(size: str) -> str:
     for form, value in ((f"R{size}", register("dst", ctype)), (f"I_{size}", f"<{ctype}>i.imm")):
         out += handler(f"PUSH_{form}_slowly", pushed[0].format(value), pushed[1])
         out += on_stack(f"PUSH_{form}", ctype, "write_entry", f"c.r[RSP] - {BYTES[size]}",
-                        f"(<{ctype}*>(t.addend + sp))[0] = {value}", "set_sp(c, sp)")  # fmt: skip
+                        f"(<{ctype}*>(t.addend + linear))[0] = {value}", "set_sp(c, sp)")  # fmt: skip
     out += handler(f"PUSH_M{size}", *load(ctype), pushed[0].format("v"), pushed[1])
     popped = (f"cdef {ctype} v", "if unlikely(not pop(c, i, &v)):", "    return")
     out += handler(f"POP_R{size}_slowly", *popped, "set_r(c, i.dst, v)")
-    out += on_stack(f"POP_R{size}", ctype, "read_entry", "c.r[RSP]", f"cdef {ctype} v = (<{ctype}*>(t.addend + sp))[0]",
+    out += on_stack(f"POP_R{size}", ctype, "read_entry", "c.r[RSP]", f"cdef {ctype} v = (<{ctype}*>(t.addend + linear))[0]",
                     f"set_sp(c, sp + {BYTES[size]})", "set_r(c, i.dst, v)")  # fmt: skip
     out += handler(
         f"POP_M{size}",

@@ -7,7 +7,7 @@ them (_gen/decode_tables.py).  CMP and TEST of registers are forms_fused.py's.
 
 from __future__ import annotations
 
-from x86emu._gen.forms_alu import HIT, MEMORY_FIRST_REGISTER, SIZES, handler, load, register
+from x86emu._gen.forms_alu import MEMORY_FIRST_REGISTER, SIZES, by_address, handler, load, register
 from x86emu._gen.forms_control import terminal
 from x86emu._gen.forms_fused import SIGNED, compare_condition, test_condition
 from x86emu._gen.forms_move import CONDITIONS
@@ -83,7 +83,6 @@ def memory_forms(size: str) -> dict[str, tuple[str, str, str]]:
 def with_memory(size: str, targets: list[str]) -> str:
     """CMP and TEST with memory; what is no TLB hit goes to the plain comparison, and from there to the plain branch."""
     ctype = SIZES[size]
-    setup = tuple(line.format(entry="read_entry", ctype=ctype) for line in HIT)
     out = ""
     for first, (operation, a, b) in memory_forms(size).items():
         out += handler(f"PLAIN_{first}", *load(ctype), f"alu_{operation}(c, {a.format(v='v')}, {b.format(v='v')})")
@@ -92,17 +91,14 @@ def with_memory(size: str, targets: list[str]) -> str:
         for target in targets:
             for name in ORDER:
                 branch = second(target, conditions(CONDITIONS.index(name), SIGNED[size]))
-                out += terminal(
-                    f"{first}__and__J{name}_J{target}",
-                    f"cdef {ctype} a, b, v",
-                    *setup,
-                    f"    a = {a.format(v=there)}",
-                    f"    b = {b.format(v=there)}",
-                    f"    v = alu_{operation}(c, a, b)",
-                    *(f"    {line}" for line in branch),
-                    "else:",
-                    f"    PLAIN_{first}(c, i)",
+                compared = (
+                    f"a = {a.format(v=there)}",
+                    f"b = {b.format(v=there)}",
+                    f"v = alu_{operation}(c, a, b)",
+                    *branch,
                 )
+                whole = by_address(f"{first}__and__J{name}_J{target}", "read_entry", ctype, compared, f"PLAIN_{first}")
+                out += whole.replace("    cdef uint64_t ea", f"    cdef {ctype} a, b, v\n    cdef uint64_t ea")
     return out
 
 

@@ -234,6 +234,19 @@ cdef void fuse_branch(Builder* b) noexcept nogil:
     first.idx = second.idx
     b.n_records -= 1
 
+cdef void address_forms(Builder* b, uint32_t mode) noexcept nogil:
+    """Memory operands that need neither an index nor a mask get the handlers that look for neither."""
+    cdef uint32_t k
+    cdef Insn* r
+    cdef handler_t special
+    cdef bint wide = (mode & MODE_CODE) == MODE_CODE64
+    for k in range(b.n_records):
+        r = &b.records[k]
+        if r.index == REG_ZERO and (wide or (r.base == REG_LINEAR and r.disp == 0)):
+            special = at_base(r.fn)
+            if special != NULL:
+                r.fn = special
+
 cdef Trace* build(Cpu* c, uint64_t rip, uint64_t linear, uint32_t mode, uint64_t address) noexcept nogil:
     """Decodes from rip. address: backing offset, or all ones where no memory backs the code."""
     cdef Builder b
@@ -313,6 +326,7 @@ cdef Trace* build(Cpu* c, uint64_t rip, uint64_t linear, uint32_t mode, uint64_t
         drop_dead_flags(&b)
         if ended:
             fuse_branch(&b)
+        address_forms(&b, mode)
     if not ended:
         r = add(&b, end_trace, 0, at)
         # the END record belongs to no instruction: everything before it has retired

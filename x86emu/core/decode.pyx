@@ -32,13 +32,28 @@ assert len(_plans) % sizeof(Plan) == 0, sizeof(Plan)
 cdef handler_t* handlers = <handler_t*>calloc(len(_tables.NAMES), sizeof(handler_t))
 cdef uint32_t n_handlers = len(_tables.NAMES)
 
+# Handlers that have a form for addresses without an index: a hash table, open addressing.
+cdef enum:
+    AT_BASE_BITS = 12
+    AT_BASE_SLOTS = 4096
+cdef handler_t at_base_keys[4096]
+cdef handler_t at_base_values[4096]
+assert len(_tables.AT_BASE) * 2 < AT_BASE_SLOTS
+
 def link_handlers() -> None:
     """Finds the functions that the tables name, once every handler module has been imported."""
+    cdef uint32_t at
     import x86emu.core.handlers  # noqa: F401  (each registers itself on import)
 
     for n, name in enumerate(_tables.NAMES):
         if name:
             handlers[<int>n] = find_handler(name)
+    for general, special in _tables.AT_BASE:
+        at = <uint32_t>(<uint64_t>handlers[<int>general] * 0x9E3779B97F4A7C15ULL >> (64 - AT_BASE_BITS))
+        while at_base_keys[at] != NULL:
+            at = (at + 1) & (AT_BASE_SLOTS - 1)
+        at_base_keys[at] = handlers[<int>general]
+        at_base_values[at] = handlers[<int>special]
 
 # Fused pairs: small numbers for first and second handlers, then a square table.
 cdef uint8_t* fuse_first = <uint8_t*>calloc(n_handlers, 1)
@@ -64,6 +79,15 @@ cdef uint32_t fused_handler(uint32_t first, uint32_t second) noexcept nogil:
     if fuse_first[first] and fuse_second[second]:
         return fuse_table[<uint32_t>fuse_first[first] * 256 + fuse_second[second]]
     return 0
+
+cdef handler_t at_base(handler_t handler) noexcept nogil:
+    """The form of a handler for an address that is base + displacement, or NULL."""
+    cdef uint32_t at = <uint32_t>(<uint64_t>handler * 0x9E3779B97F4A7C15ULL >> (64 - AT_BASE_BITS))
+    while at_base_keys[at] != NULL:
+        if at_base_keys[at] == handler:
+            return at_base_values[at]
+        at = (at + 1) & (AT_BASE_SLOTS - 1)
+    return NULL
 
 cdef bint keeps_records(uint32_t fused) noexcept nogil:
     """Whether a handler that does two instructions needs the records of both."""

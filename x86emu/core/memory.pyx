@@ -59,6 +59,7 @@ cdef class PhysicalMemory:
         m.backing = <uint8_t*>anonymous(total + 4096)
         m.code_mask = <uint64_t*>anonymous((total >> 12) * 8 + 4096)
         m.page_traces = <Trace**>anonymous((total >> 12) * 8 + 4096)
+        m.code_bytes = <uint64_t**>anonymous((total >> 12) * 8 + 4096)
         self.shared.hash = <Trace**>anonymous(TRACE_HASH * 8)
         self.shared.arena = new_arena()
         cdef int k
@@ -80,6 +81,8 @@ cdef class PhysicalMemory:
             munmap(m.code_mask, pages * 8 + 4096)
         if m.page_traces != NULL:
             munmap(m.page_traces, pages * 8 + 4096)
+        if m.code_bytes != NULL:
+            munmap(m.code_bytes, pages * 8 + 4096)
         if self.shared.hash != NULL:
             munmap(self.shared.hash, TRACE_HASH * 8)
         if self.shared.arena != NULL:

@@ -11,7 +11,7 @@ from libc.string cimport memset, memcpy
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
 from x86emu.core.state cimport *
 from x86emu.core.physical cimport backing_of
-from x86emu.core.trace cimport invalidate_code
+from x86emu.core.trace cimport holds_code, invalidate_code
 from x86emu.core.interrupts cimport data_breakpoints
 from x86emu.core.second_level cimport translate_guest_physical, second_level_new_generation
 from x86emu.core.vmx cimport tertiary, TER_ENABLE_HLAT
@@ -112,13 +112,11 @@ cdef inline uint64_t load_entry(Cpu* c, uint64_t physical, uint32_t size) noexce
 cdef void store_at(Cpu* c, Insn* i, uint64_t physical, uint32_t size, uint64_t value) noexcept nogil:
     """Within one page."""
     cdef uint64_t offset = backing(c, physical, 1)
-    cdef uint64_t mask
     if offset == NOTHING:
         bus_store(c, i, physical, size, value)
         return
     memcpy(c.shared.memory.backing + offset, &value, size)
-    mask = c.shared.memory.code_mask[offset >> 12]
-    if mask and (mask >> ((offset >> 6) & 63) | mask >> (((offset + size - 1) >> 6) & 63)) & 1:
+    if holds_code(&c.shared.memory, offset, size):
         invalidate_code(c.shared, offset, size)
 
 cdef uint64_t physical_load(Cpu* c, uint64_t physical, uint32_t size) noexcept nogil:
@@ -505,10 +503,14 @@ cdef void store_beside_code(Cpu* c, TlbEntry* t, uint64_t ea, uint32_t size, uin
     """A store to a page with decoded code, by its cached translation. A page whose code is all gone becomes plain again,
     but only after a while: code that is rewritten over and over would pay for the change each time."""
     cdef Memory* m = &c.shared.memory
-    cdef uint64_t offset = t.addend + ea - <uint64_t>m.backing, mask
-    memcpy(m.backing + offset, &value, size)
-    mask = m.code_mask[offset >> 12]
-    if mask and (mask >> ((offset >> 6) & 63) | mask >> (((offset + size - 1) >> 6) & 63)) & 1:
+    cdef uint64_t offset = t.addend + ea - <uint64_t>m.backing
+    if size == 4:
+        (<uint32_t*>(m.backing + offset))[0] = <uint32_t>value
+    elif size == 8:
+        (<uint64_t*>(m.backing + offset))[0] = value
+    else:
+        memcpy(m.backing + offset, &value, size)
+    if unlikely(holds_code(m, offset, size)):
         invalidate_code(c.shared, offset, size)
     if m.page_traces[offset >> 12] == NULL:
         c.shared.quiet_stores += 1
@@ -642,7 +644,12 @@ cdef uint8_t* host_pointer(Cpu* c, uint64_t ea, uint32_t n, bint write) noexcept
     return second_chance(c, ea, n, write)
 
 cdef bint system_load(Cpu* c, Insn* i, uint64_t linear, uint32_t size, uint64_t* value) noexcept nogil:
-    return load_who(c, i, system_linear(c, linear), size, value, AS_SYSTEM, READ)
+    linear = system_linear(c, linear)
+    cdef TlbEntry* t = &c.tlb_read[(linear >> PAGE_SHIFT) & TLB_MASK]
+    if likely(t.tag == (((linear + size - 1) & 0xFFFFFFFFFFFFF000ULL) | c.key_super)):
+        value[0] = load_host(<uint8_t*>(t.addend + linear), size)
+        return True
+    return load_who(c, i, linear, size, value, AS_SYSTEM, READ)
 
 cdef bint system_store(Cpu* c, Insn* i, uint64_t linear, uint32_t size, uint64_t value) noexcept nogil:
     return store_who(c, i, system_linear(c, linear), size, value, AS_SYSTEM)
@@ -877,6 +884,15 @@ cdef inline bint flat(Segment* s) noexcept nogil:
         return False
     return (s.access & (ACCESS_READ | ACCESS_WRITE)) == (ACCESS_READ | ACCESS_WRITE)
 
+cdef inline void refresh_stack(Cpu* c) noexcept nogil:
+    """What pushes and pops need of SS outside 64-bit mode."""
+    cdef Segment* s = &c.seg[SS]
+    c.stack_base = s.base
+    c.stack_limit = 0
+    if (s.low == 0 and s.high >= 8 and s.base + s.high <= 0xFFFFFFFFULL
+            and (s.access & (ACCESS_READ | ACCESS_WRITE)) == (ACCESS_READ | ACCESS_WRITE)):
+        c.stack_limit = s.high - 6
+
 cdef void refresh_mode(Cpu* c) noexcept nogil:
     cdef uint32_t mode
     cdef int n
@@ -887,7 +903,8 @@ cdef void refresh_mode(Cpu* c) noexcept nogil:
         mode = MODE_CODE64 | MODE_FLAT | MODE_STACK32
         c.ea_mask = 0xFFFFFFFFFFFFFFFFULL
         c.sp_mask = 0xFFFFFFFFFFFFFFFFULL
-        c.stack_checked = 0
+        c.stack_base = 0
+        c.stack_limit = 0xFFFFFFFFFFFFFFFFULL
         c.cs_base = 0
         c.cs_high = 0xFFFFFFFFFFFFFFFFULL
     else:
@@ -902,7 +919,7 @@ cdef void refresh_mode(Cpu* c) noexcept nogil:
             c.sp_mask = 0xFFFFFFFFULL
         else:
             c.sp_mask = 0xFFFFULL
-        c.stack_checked = not flat(&c.seg[SS])
+        refresh_stack(c)
         if flat(&c.seg[ES]) and flat(&c.seg[SS]) and flat(&c.seg[DS]):
             mode |= MODE_FLAT
         if c.cs_high != 0xFFFFFFFFULL:

@@ -260,8 +260,18 @@ cdef inline bint _valid(Cpu* c, Insn* i, Stack* s, uint64_t offset, uint32_t siz
     fault_code(c, i, V_SS, s.error)
     return False
 
+cdef inline bint _in_order(Stack* s, uint64_t low, uint64_t high) noexcept nogil:
+    """Whether [low, high) lies in the stack without wrapping: by 48-bit canonical form, or within the limits."""
+    if high <= low or high > s.mask:
+        return False
+    if s.flat:
+        return <int64_t>(low << 16) >> 16 == <int64_t>low and <int64_t>(high - 1 << 16) >> 16 == <int64_t>(high - 1)
+    return low >= s.low and high - 1 <= s.high
+
 cdef bint stack_room(Cpu* c, Insn* i, Stack* s, uint32_t size, uint32_t count) noexcept nogil:
     cdef uint32_t k
+    if likely(_in_order(s, s.sp - <uint64_t>(count * size), s.sp)):
+        return True
     for k in range(1, count + 1):
         if not _valid(c, i, s, (s.sp - <uint64_t>(k * size)) & s.mask, size):
             return False
@@ -269,6 +279,8 @@ cdef bint stack_room(Cpu* c, Insn* i, Stack* s, uint32_t size, uint32_t count) n
 
 cdef bint stack_has(Cpu* c, Insn* i, Stack* s, uint32_t size, uint32_t count) noexcept nogil:
     cdef uint32_t k
+    if likely(_in_order(s, s.sp, s.sp + <uint64_t>(count * size))):
+        return True
     for k in range(count):
         if not _valid(c, i, s, (s.sp + <uint64_t>(k * size)) & s.mask, size):
             return False

@@ -18,22 +18,26 @@ cdef bint stack_probe(Cpu* c, Insn* i, uint64_t sp, uint32_t size, bint write) n
 cdef inline bint stack_store(Cpu* c, Insn* i, uint64_t sp, uint_t value) noexcept nogil:
     """Stores at SS:sp."""
     cdef TlbEntry* t
+    cdef uint64_t linear
     sp &= c.sp_mask
-    if likely(not c.stack_checked):
-        t = &c.tlb_write[(sp >> PAGE_SHIFT) & TLB_MASK]
-        if likely(t.tag == (((sp + (sizeof(uint_t) - 1)) & 0xFFFFFFFFFFFFF000ULL) | c.tlb_key)):
-            (<uint_t*>(t.addend + sp))[0] = value
+    linear = sp + c.stack_base
+    if likely(sp < c.stack_limit):
+        t = &c.tlb_write[(linear >> PAGE_SHIFT) & TLB_MASK]
+        if likely(t.tag == (((linear + (sizeof(uint_t) - 1)) & 0xFFFFFFFFFFFFF000ULL) | c.tlb_key)):
+            (<uint_t*>(t.addend + linear))[0] = value
             return True
     return stack_store_slow(c, i, sp, value, sizeof(uint_t))
 
 cdef inline bint stack_load(Cpu* c, Insn* i, uint64_t sp, uint_t* value) noexcept nogil:
     """Loads from SS:sp."""
     cdef TlbEntry* t
+    cdef uint64_t linear
     sp &= c.sp_mask
-    if likely(not c.stack_checked):
-        t = &c.tlb_read[(sp >> PAGE_SHIFT) & TLB_MASK]
-        if likely(t.tag == (((sp + (sizeof(uint_t) - 1)) & 0xFFFFFFFFFFFFF000ULL) | c.tlb_key)):
-            value[0] = (<uint_t*>(t.addend + sp))[0]
+    linear = sp + c.stack_base
+    if likely(sp < c.stack_limit):
+        t = &c.tlb_read[(linear >> PAGE_SHIFT) & TLB_MASK]
+        if likely(t.tag == (((linear + (sizeof(uint_t) - 1)) & 0xFFFFFFFFFFFFF000ULL) | c.tlb_key)):
+            value[0] = (<uint_t*>(t.addend + linear))[0]
             return True
     if stack_load_slow(c, i, sp, sizeof(uint_t)):
         value[0] = <uint_t>c.mtmp

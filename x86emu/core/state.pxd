@@ -390,6 +390,7 @@ cdef struct Memory:          # guest-physical memory: one backing buffer [RAM][R
     uint64_t backing_size
     uint64_t* code_mask      # per backing page: which 64-byte lines hold decoded code
     Trace** page_traces      # per backing page
+    uint64_t** code_bytes    # per backing page with decoded code: which of its bytes are, 64 words of 64 bits
     uint64_t low_read[256]
     uint64_t low_write[256]
     MapRange ranges[64]
@@ -420,7 +421,8 @@ cdef struct Cpu:
     uint64_t tlb_key         # OR-ed into tags of data accesses; a value no entry has while every access must go slow
     uint64_t ea_mask         # all ones in 64-bit mode, FFFFFFFFh otherwise
     uint64_t sp_mask         # FFFFh, FFFFFFFFh or all ones
-    uint32_t stack_checked   # pushes and pops go through SS base and limit
+    uint64_t stack_base      # of SS, 0 in 64-bit mode
+    uint64_t stack_limit     # stack pointers below this need no check for up to 8 bytes; 0 where every one does
     uint32_t mode            # MODE_* now in force (without MODE_SINGLE)
     Insn* next               # loop form only
     Insn* current            # record being executed on a slow path; NULL otherwise
@@ -604,6 +606,10 @@ cdef inline void set_r(Cpu* c, uint8_t n, uint_t value) noexcept nogil:
         c.r[n] = (c.r[n] & ~<uint64_t>0xFFFF) | value
     else:
         c.r[n] = value            # 32-bit results clear the upper half
+
+cdef inline uint64_t base_ea_of(Cpu* c, Insn* i) noexcept nogil:
+    """ea_of() where there is no index and nothing to mask (builder.address_forms)."""
+    return c.r[i.base] + <uint64_t><int64_t>i.disp
 
 cdef inline TlbEntry* exec_entry(Cpu* c, uint64_t linear) noexcept nogil:
     """Where the translation of a code page is kept: user and supervisor mode (odd and even keys) in halves of their own,

@@ -12,6 +12,21 @@ cdef void invalidate_code(Shared* s, uint64_t backing_offset, uint64_t n) noexce
 cdef void flush_traces(Shared* s) noexcept nogil
 cdef void stale(Cpu* c, Insn* i) noexcept nogil      # what a stale trace's records run
 
+cdef inline uint64_t bytes_from(uint64_t at, uint32_t n) noexcept nogil:
+    """n (1 to 64) one bits from bit `at` on; what lies above bit 63 is cut off."""
+    return (0xFFFFFFFFFFFFFFFFULL >> (64 - n)) << at
+
+cdef inline bint holds_code(Memory* m, uint64_t offset, uint32_t size) noexcept nogil:
+    """Whether a decoded instruction may lie in [offset, offset + size), up to 64 bytes within a page of the backing."""
+    cdef uint64_t mask = m.code_mask[offset >> 12], first = (offset >> 6) & 63, last = ((offset + size - 1) >> 6) & 63
+    cdef uint64_t* words
+    if likely(not (mask >> first | mask >> last) & 1):
+        return False
+    words = m.code_bytes[offset >> 12]
+    if words == NULL or words[first] & bytes_from(offset & 63, size):
+        return True
+    return last != first and words[last] & bytes_from(0, <uint32_t>((offset + size) & 63)) != 0
+
 cdef inline uint64_t trace_bucket(uint64_t address, uint32_t mode) noexcept nogil:
     return (address ^ (address >> 15) ^ (<uint64_t>mode * 0x9E5)) & (TRACE_HASH - 1)
 

@@ -52,21 +52,35 @@ cdef void free_arena(void* arena) noexcept:
     munmap((<Arena*>arena).start, ARENA_BYTES)
     free(arena)
 
-cdef Trace* new_trace(Shared* s, uint32_t n_records) noexcept nogil:
+cdef void* arena_bytes(Shared* s, uint64_t size) noexcept nogil:
     cdef Arena* a = <Arena*>s.arena
-    cdef uint64_t size = (sizeof(Trace) + n_records * sizeof(Insn) + 63) & ~<uint64_t>63
-    cdef Trace* t
+    cdef void* found
+    size = (size + 63) & ~<uint64_t>63
     if a.used + size > ARENA_BYTES:
         return NULL
-    t = <Trace*>(a.start + a.used)
+    found = a.start + a.used
     a.used += size
-    return t
+    return found
 
-cdef inline void mark_lines(Shared* s, uint64_t start, uint64_t end) noexcept nogil:
+cdef Trace* new_trace(Shared* s, uint32_t n_records) noexcept nogil:
+    return <Trace*>arena_bytes(s, sizeof(Trace) + n_records * sizeof(Insn))
+
+cdef void mark_bytes(Shared* s, uint64_t start, uint64_t end) noexcept nogil:
     """[start, end) within one page holds decoded bytes."""
-    cdef uint64_t first = (start >> 6) & 63, last = ((end - 1) >> 6) & 63
-    cdef uint64_t mask = (NOTHING >> (63 - (last - first))) << first
-    s.memory.code_mask[start >> 12] |= mask
+    cdef uint64_t first = (start >> 6) & 63, last = ((end - 1) >> 6) & 63, line
+    cdef uint64_t* words = s.memory.code_bytes[start >> 12]
+    cdef bint fresh = s.memory.code_mask[start >> 12] == 0
+    s.memory.code_mask[start >> 12] |= (NOTHING >> (63 - (last - first))) << first
+    if words == NULL:
+        words = <uint64_t*>arena_bytes(s, 64 * 8) if fresh else NULL
+        if words == NULL:
+            return                       # no room: the lines alone say it until the next flush
+        s.memory.code_bytes[start >> 12] = words
+    if fresh:
+        memset(words, 0, 64 * 8)
+    for line in range(first, last + 1):
+        words[line] |= ((NOTHING << (start & 63) if line == first else NOTHING)
+                        & (NOTHING >> (63 - ((end - 1) & 63)) if line == last else NOTHING))
 
 cdef inline bint in_page(Trace* t, uint64_t page) noexcept nogil:
     return t.address >> 12 == page
@@ -83,10 +97,10 @@ cdef void insert_trace(Shared* s, Trace* t) noexcept nogil:
     t.page_next = s.memory.page_traces[page]
     s.memory.page_traces[page] = t
     if t.second_page == NOTHING:
-        mark_lines(s, t.address, t.address + t.n_bytes)
+        mark_bytes(s, t.address, t.address + t.n_bytes)
     else:
-        mark_lines(s, t.address, t.address + first)
-        mark_lines(s, t.second_page, t.second_page + t.n_bytes - first)
+        mark_bytes(s, t.address, t.address + first)
+        mark_bytes(s, t.second_page, t.second_page + t.n_bytes - first)
         t.second_next = s.memory.page_traces[t.second_page >> 12]
         if t.second_page >> 12 != page:
             s.memory.page_traces[t.second_page >> 12] = t
@@ -101,16 +115,16 @@ cdef void unlink_from_page(Shared* s, Trace* t, uint64_t page) noexcept nogil:
         at = &at[0].page_next if in_page(at[0], page) else &at[0].second_next
 
 cdef void recompute_mask(Shared* s, uint64_t page) noexcept nogil:
-    """Which lines still hold decoded bytes: those of stale traces stay marked until a store to one asks."""
+    """Which bytes still are decoded ones: those of stale traces stay marked until a store to one asks."""
     cdef Trace* other
     s.memory.code_mask[page] = 0
     other = s.memory.page_traces[page]
     while other != NULL:
         if in_page(other, page):
-            mark_lines(s, other.address,
+            mark_bytes(s, other.address,
                        other.address + (other.n_bytes if other.second_page == NOTHING else 4096 - (other.address & 0xFFF)))
         if other.second_page != NOTHING and other.second_page >> 12 == page:
-            mark_lines(s, other.second_page, other.second_page + other.n_bytes - (4096 - (other.address & 0xFFF)))
+            mark_bytes(s, other.second_page, other.second_page + other.n_bytes - (4096 - (other.address & 0xFFF)))
         other = next_in_page(other, page)
 
 cdef void remove_trace(Shared* s, Trace* t) noexcept nogil:
@@ -189,6 +203,7 @@ cdef void flush_traces(Shared* s) noexcept nogil:
     madvise(s.hash, TRACE_HASH * sizeof(Trace*), MADV_DONTNEED)
     madvise(s.memory.code_mask, pages * 8 + 4096, MADV_DONTNEED)
     madvise(s.memory.page_traces, pages * 8 + 4096, MADV_DONTNEED)
+    madvise(s.memory.code_bytes, pages * 8 + 4096, MADV_DONTNEED)
     madvise(a.start, a.used, MADV_DONTNEED)
     a.used = 64
     s.n_traces = 0
