@@ -6,6 +6,7 @@
 #   make guests     the guests of tests/boot, into $(GUESTS)
 #   make test-slow  the tests that are marked slow, whole
 #   make conform    every suite of `x86emu conform` in full, with report (docs/conformance.md; hours, goes on when called again)
+#   make bench-peers  install the peers (Debian, PyPI, npm), measure all side by side, into benchmarks/results
 #   make lint       ruff and mypy --strict
 #   make clean      what was built in the checkout (the cache stays)
 
@@ -18,7 +19,7 @@ export X86EMU_GUESTS := $(GUESTS)
 JOBS ?= auto
 PYTEST := .venv/bin/python -m pytest
 
-.PHONY: boot test test-setup test-slow conform build guests lint clean
+.PHONY: bench-peers boot test test-setup test-slow conform build guests lint clean
 
 boot:
 	@scripts/setup.sh system venv build
@@ -48,6 +49,14 @@ build:
 guests:
 	@scripts/setup.sh system
 	@tests/guests/build.sh "$(GUESTS)"
+
+bench-peers: test-setup
+	@scripts/setup.sh bench
+	.venv/bin/python -m x86emu bench --peers -o benchmarks/results/64.json --plot benchmarks/results/ratios.png \
+	    > benchmarks/results/64.md
+	.venv/bin/python -m x86emu bench --peers -o benchmarks/results/32.json --plot benchmarks/results/ratios-32.png \
+	    $$(.venv/bin/python -c "from x86emu.bench.kernels import NAMES_32; print(*NAMES_32)") > benchmarks/results/32.md
+	@cat benchmarks/results/64.md benchmarks/results/32.md
 
 lint: build
 	@scripts/setup.sh venv-test

@@ -9,6 +9,7 @@
 #     venv       .venv with what the package needs to be built and run
 #     venv-test  the same and what the tests need
 #     build      the extensions, in place
+#     bench      the peers of `x86emu bench --peers`: QEMU, Bochs, nasm (apt), matplotlib (PyPI), v86 (npm) where npm is
 #     firmware   prints the options that name Debian's SeaBIOS where it is not installed (nothing where it is)
 #
 # PYTHON names the interpreter (default: python3, 3.11 or later).  Nothing is written outside the checkout but below
@@ -134,20 +135,39 @@ build() {
     fi
 }
 
+bench() {
+    local packages=()
+    have nasm || packages+=(nasm)
+    have qemu-system-x86_64 || packages+=(qemu-system-x86)
+    have bochs && [[ -e /usr/share/bochs/BIOS-bochs-latest ]] || packages+=(bochs bochsbios)
+    compgen -G '/usr/lib/*/bochs/plugins/libbx_term*' >/dev/null || packages+=(bochs-term)
+    have valgrind || packages+=(valgrind)
+    if ((${#packages[@]})); then
+        [[ $(id -u) == 0 ]] && have apt-get || die "the peers need packages; run: sudo apt-get install ${packages[*]}"
+        say "installing ${packages[*]}"
+        DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install "${packages[@]}" >&2
+    fi
+    .venv/bin/python -c 'import matplotlib' 2>/dev/null ||
+        .venv/bin/python -m pip install --quiet --disable-pip-version-check matplotlib >&2
+    if have npm && [[ ! -e benchmarks/peers/node_modules/v86 ]]; then
+        (cd benchmarks/peers && npm install --silent --no-fund --no-audit v86 >&2) || say "npm cannot have v86; it is left out"
+    fi
+}
+
 firmware() {
     [[ ! -e /usr/share/seabios/bios-256k.bin || ! -e /usr/share/seabios/vgabios-stdvga.bin ]] || return 0
     bash tests/guests/build.sh "$CACHE/guests" firmware
     printf -- '--bios %s --vga-rom %s\n' "$CACHE/guests/bios/bios-256k.bin" "$CACHE/guests/bios/vgabios-stdvga.bin"
 }
 
-[[ $# -gt 0 ]] || die "usage: $0 STEP... (system, browser, test-tools, slow-tools, venv, venv-test, build, firmware)"
+[[ $# -gt 0 ]] || die "usage: $0 STEP... (system, browser, test-tools, slow-tools, venv, venv-test, build, bench, firmware)"
 for step in "$@"; do
     case $step in
-    system | browser | build | firmware) "$step" ;;
+    system | browser | build | bench | firmware) "$step" ;;
     venv) venv run ;;
     test-tools) optional_tools qemu-img:qemu-utils ;;
     slow-tools) optional_tools qemu-img:qemu-utils debootstrap e2fsck:e2fsprogs ;;
     venv-test) venv test ;;
-    *) die "there is no step $step; there are system, browser, test-tools, slow-tools, venv, venv-test, build and firmware" ;;
+    *) die "there is no step $step; there are system, browser, test-tools, slow-tools, venv, venv-test, build, bench and firmware" ;;
     esac
 done

@@ -45,7 +45,8 @@ RULES = {
     "display_backends": ("display", "errors", "machine", "serial_backends"),
     "monitor": ("", "_core", "bus", "core.memory", "errors", "isa", "machine", "serial_backends"),
     "boot_command": ("display_backends", "errors", "firmware", "machine", "monitor", "serial_backends"),
-    "cli": ("", "boot_command", "conform", "errors", "explain_command", "image_command"),
+    "bench": ("", "errors"),
+    "cli": ("", "bench", "boot_command", "conform", "errors", "explain_command", "image_command"),
     "__main__": ("cli",),
     "": (),
 }

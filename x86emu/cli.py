@@ -9,6 +9,7 @@ import argparse
 import sys
 
 from x86emu import __version__
+from x86emu.bench.cli import add_parser as add_bench_parser
 from x86emu.boot_command import ExitCode
 from x86emu.boot_command import add_parser as add_boot_parser
 from x86emu.conform.cli import add_parser as add_conform_parser
@@ -31,6 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
     add_boot_parser(commands)
     add_conform_parser(commands)
+    add_bench_parser(commands)
     from x86emu.explain_command import add_parser as add_explain_parser
     from x86emu.image_command import add_parser
 
@@ -60,6 +62,13 @@ def explain(options: argparse.Namespace) -> int:
     return run(options)
 
 
+def bench(options: argparse.Namespace) -> int:
+    """`x86emu bench`: see x86emu.bench.cli."""
+    from x86emu.bench.cli import bench as run
+
+    return run(options)
+
+
 def conform(options: argparse.Namespace) -> int:
     """`x86emu conform`: see x86emu.conform.cli."""
     from x86emu.conform.cli import conform as run
@@ -71,7 +80,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Entry point; returns the exit code.  Unusable input gives one line on standard error, never a traceback."""
     options = build_parser().parse_args(arguments)
     try:
-        return {"boot": boot, "conform": conform, "explain": explain, "image": image}[options.command](options)
+        commands = {"bench": bench, "boot": boot, "conform": conform, "explain": explain, "image": image}
+        return commands[options.command](options)
     except UserInputError as error:
         print(f"x86emu: {error}", file=sys.stderr)
         return ExitCode.UNUSABLE_INPUT

@@ -50,8 +50,8 @@ HIT = (
 
 
 def by_address(name: str, entry: str, ctype: str, hit: tuple[str, ...], slowly: str) -> str:
-    """A handler that does no more than the case of a TLB hit and leaves all others to `slowly`, twice: for every address,
-    and as NAME_at_base for one that is a base register and a displacement and needs no mask (builder.address_forms)."""
+    """A handler that does no more than the case of a TLB hit and leaves all others to `slowly`, in two forms: for every
+    address, and as NAME_at_base for a base register and a displacement without a mask (builder.address_forms)."""
     out = ""
     for suffix, address in (("", "ea_of(c, i)"), ("_at_base", "base_ea_of(c, i)")):
         setup = "".join(f"    {line.format(entry=entry, ctype=ctype, address=address)}\n" for line in HIT)

@@ -105,7 +105,8 @@ def stack(size: str) -> str:
     out += handler(f"PUSH_M{size}", *load(ctype), pushed[0].format("v"), pushed[1])
     popped = (f"cdef {ctype} v", "if unlikely(not pop(c, i, &v)):", "    return")
     out += handler(f"POP_R{size}_slowly", *popped, "set_r(c, i.dst, v)")
-    out += on_stack(f"POP_R{size}", ctype, "read_entry", "c.r[RSP]", f"cdef {ctype} v = (<{ctype}*>(t.addend + linear))[0]",
+    value = f"cdef {ctype} v = (<{ctype}*>(t.addend + linear))[0]"
+    out += on_stack(f"POP_R{size}", ctype, "read_entry", "c.r[RSP]", value,
                     f"set_sp(c, sp + {BYTES[size]})", "set_r(c, i.dst, v)")  # fmt: skip
     out += handler(
         f"POP_M{size}",

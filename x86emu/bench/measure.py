@@ -1,0 +1,143 @@
+"""One measured run: a process, the CPU time it had used at two markers in its output, and its memory.
+
+CPU seconds are those of all threads of the process (/proc/PID/task/*/schedstat), read when a marker arrives; seconds
+between them therefore leave out firmware and start-up, and whatever else the host did meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """CPU seconds between the markers, peak resident memory in KiB, all output; `problem` if it is no result."""
+
+    seconds: float
+    peak_kib: int
+    output: bytes
+    problem: str = ""
+
+
+def cpu_seconds(process_id: int) -> float:
+    """CPU time of all threads so far, in seconds; 0 where the process has gone."""
+    total = 0
+    for path in Path(f"/proc/{process_id}/task").glob("*/schedstat"):
+        try:
+            total += int(path.read_text().split()[0])
+        except (OSError, IndexError, ValueError):
+            continue
+    return total / 1e9
+
+
+def peak_memory(process_id: int) -> int:
+    """Peak resident memory in KiB so far."""
+    try:
+        for line in Path(f"/proc/{process_id}/status").read_text().splitlines():
+            if line.startswith("VmHWM"):
+                return int(line.split()[1])
+    except OSError:
+        pass
+    return 0
+
+
+def _drained(terminal: int) -> bool:
+    """Throws away what a program wrote to its terminal; False once it has gone."""
+    try:
+        return bool(os.read(terminal, 65536))
+    except OSError:
+        return False
+
+
+def run(
+    command: list[str],
+    *,
+    start: bytes,
+    end: bytes,
+    timeout: float,
+    typed: list[tuple[bytes, bytes]] | None = None,
+    serial: Path | None = None,
+) -> Measurement:
+    """Runs a command until `end` has been seen behind `start` in what it prints, then ends it.
+
+    `typed` are pairs of a text to wait for and what is then written to its standard input; `timeout` is in seconds.
+    With `serial`, the name of a FIFO that is made here, the markers come through that and the program itself gets a
+    terminal of its own.
+    """
+    terminal = -1
+    if serial is None:
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        assert process.stdout is not None
+        source = os.dup(process.stdout.fileno())
+        process.stdout.close()
+    else:
+        serial.unlink(missing_ok=True)
+        os.mkfifo(serial)
+        source = os.open(serial, os.O_RDWR)  # for writing too, so that it has no end before the program opens it
+        terminal, theirs = os.openpty()
+        process = subprocess.Popen(
+            command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+            env={**os.environ, "TERM": "xterm", "LINES": "25", "COLUMNS": "80"},
+        )  # fmt: skip
+        os.close(theirs)
+    output = bytearray()
+    began: float | None = None
+    waiting = list(typed or [])
+    looked_from = 0
+    deadline = time.monotonic() + timeout
+    try:
+        with selectors.DefaultSelector() as selector:
+            selector.register(source, selectors.EVENT_READ)
+            if terminal >= 0:
+                selector.register(terminal, selectors.EVENT_READ)
+            while True:
+                left = deadline - time.monotonic()
+                ready = selector.select(left) if left > 0 else []
+                if not ready:
+                    return Measurement(0, peak_memory(process.pid), bytes(output), f"not done in {timeout:.0f} s")
+                if all(key.fd == terminal for key, _ in ready):
+                    if not _drained(terminal):
+                        selector.unregister(terminal)
+                        if process.poll() is not None:
+                            return Measurement(0, 0, bytes(output), f"ended with {process.wait()} before its marker")
+                    continue
+                piece = os.read(source, 65536)
+                now = cpu_seconds(process.pid)
+                output += piece
+                if began is None and start in output:
+                    began = now
+                if began is not None and end in output[output.index(start) :]:
+                    peak = peak_memory(process.pid)
+                    while b"\n" not in output[output.rindex(end) :]:
+                        piece = os.read(source, 4096)
+                        if not piece:
+                            break
+                        output += piece
+                    return Measurement(now - began, peak, bytes(output))
+                if waiting and waiting[0][0] in output[looked_from:]:
+                    looked_from = len(output)
+                    assert process.stdin is not None
+                    process.stdin.write(waiting.pop(0)[1])
+                    process.stdin.flush()
+                if not piece:
+                    return Measurement(0, 0, bytes(output), f"ended with {process.wait()} before its marker")
+    finally:
+        try:
+            os.killpg(process.pid, 9)
+        except ProcessLookupError:
+            pass
+        process.wait()
+        os.close(source)
+        if terminal >= 0:
+            os.close(terminal)
+        if process.stdin is not None:
+            process.stdin.close()
+        if serial is not None:
+            serial.unlink(missing_ok=True)
