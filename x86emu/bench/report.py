@@ -27,8 +27,8 @@ class Figure:
 
     @property
     def median(self) -> float:
-        """Median of the CPU seconds."""
-        return statistics.median(self.seconds) if self.seconds else math.nan
+        """Median of the CPU seconds; NaN where there is none, or where it was too short to be seen."""
+        return (statistics.median(self.seconds) if self.seconds else 0.0) or math.nan
 
     @property
     def mips(self) -> float:
@@ -38,7 +38,7 @@ class Figure:
     @property
     def spread(self) -> float:
         """Half the range of the runs as a share of their median."""
-        return (max(self.seconds) - min(self.seconds)) / 2 / self.median if len(self.seconds) > 1 else 0.0
+        return (max(self.seconds) - min(self.seconds)) / 2 / self.median if len(self.seconds) > 1 and not math.isnan(self.median) else 0.0
 
     @property
     def speed(self) -> float:
