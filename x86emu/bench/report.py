@@ -38,7 +38,11 @@ class Figure:
     @property
     def spread(self) -> float:
         """Half the range of the runs as a share of their median."""
-        return (max(self.seconds) - min(self.seconds)) / 2 / self.median if len(self.seconds) > 1 and not math.isnan(self.median) else 0.0
+        return (
+            (max(self.seconds) - min(self.seconds)) / 2 / self.median
+            if len(self.seconds) > 1 and not math.isnan(self.median)
+            else 0.0
+        )
 
     @property
     def speed(self) -> float:
