@@ -6,6 +6,7 @@ import os
 import socket
 import struct
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 
@@ -84,3 +85,13 @@ def test_the_dump(tmp_path):
     assert struct.unpack_from("<IHHiIII", data) == (0xA1B23C4D, 2, 4, 0, 0, 262144, 1)
     assert struct.unpack_from("<IIII", data, 24) == (1735689601, 500_000_007, 11, 11) and data[40:51] == b"first frame"
     assert struct.unpack_from("<IIII", data, 51) == (1735689602, 0, 1514, 1514) and len(data) == 24 + 27 + 16 + 1514
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this host has no /dev/full")
+def test_a_full_disk(capsys):
+    file = PcapFile(Path("/dev/full"), datetime(2025, 1, 1))
+    with pytest.raises(UserInputError, match="--pcap /dev/full: could not be written to its end .No space left"):
+        for _ in range(200):
+            file.record(bytes(1514), 0)
+    file.close()
+    assert "No space left" in capsys.readouterr().err

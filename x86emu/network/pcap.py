@@ -6,6 +6,7 @@ Time stamps are virtual time counted from the guest's date at power-on, so the s
 from __future__ import annotations
 
 import struct
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,6 +22,7 @@ class PcapFile:
     """The file.  UserInputError where it cannot be written.  Several networks may share one."""
 
     def __init__(self, path: Path, start: datetime) -> None:
+        self._path = path
         try:
             self._file = path.open("wb", buffering=1 << 16)
         except OSError as error:
@@ -31,12 +33,21 @@ class PcapFile:
         self._file.write(struct.pack("<IHHiIII", MAGIC_NANOSECONDS, 2, 4, 0, 0, SNAPLEN, LINKTYPE_ETHERNET))
 
     def record(self, frame: bytes, now: int) -> None:
-        """Appends a frame seen at virtual nanosecond `now`."""
+        """Appends a frame seen at virtual nanosecond `now`.  UserInputError where the host cannot store it."""
         if not self._file.closed:
             seconds, nanoseconds = divmod(self._start + now, SECOND)
-            self._file.write(struct.pack("<IIII", seconds & 0xFFFF_FFFF, nanoseconds, len(frame), len(frame)))
-            self._file.write(frame)
+            head = struct.pack("<IIII", seconds & 0xFFFF_FFFF, nanoseconds, len(frame), len(frame))
+            try:
+                self._file.write(head + frame)
+            except OSError as error:
+                raise UserInputError(self._failure(error)) from None
+
+    def _failure(self, error: OSError) -> str:
+        return f"--pcap {self._path}: could not be written to its end ({error.strerror}); make room on the host"
 
     def close(self) -> None:
-        """Writes out what is buffered; may be called twice."""
-        self._file.close()
+        """Writes out what is buffered; may be called twice.  What cannot be stored then is said on standard error."""
+        try:
+            self._file.close()
+        except OSError as error:
+            print(f"x86emu: {self._failure(error)}", file=sys.stderr)
