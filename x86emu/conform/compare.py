@@ -227,7 +227,7 @@ def _mmx_fault(row: Row, case: Any, expected: Any, actual: Any, found: dict[str,
 def _fault_address(row: Row, case: Any, expected: Any, actual: Any, found: dict[str, str]) -> None:
     """Byte masks: whether bytes that the mask leaves out fault is implementation-specific (SDM 2B, MASKMOVDQU)."""
     distance = int(expected["fault_address"]) - int(actual["fault_address"])
-    if any(distance % (1 << bits) in (*range(16), *range((1 << bits) - 15, 1 << bits)) for bits in (16, 32, 64)):
+    if any(distance % (1 << bits) in (*range(32), *range((1 << bits) - 31, 1 << bits)) for bits in (16, 32, 64)):
         found.pop("cr2", None)  # the bytes may wrap within the address size
 
 

@@ -51,7 +51,9 @@ def uncovered_rows(run: Run) -> list[tuple[Row, str]]:
         if number in covered:
             continue
         reason = environment_reason(row) or oracle_reason(run, row)
-        if reason is None and row.feature not in features:
+        if not features:
+            reason = reason or "not among the cases"
+        elif reason is None and row.feature not in features:
             reason = f"engine or oracle lacks {row.feature}"
         elif reason is None and any(usable(row, mode, features) for mode in (64, 32)):
             reason = "no case yet: more cases are needed"
