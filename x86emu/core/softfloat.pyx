@@ -575,6 +575,10 @@ cdef uint16_t f32_to_f16(FloatContext* e, uint32_t a, int control) noexcept nogi
         own.mxcsr = (own.mxcsr & ~<uint32_t>MXCSR_RC) | <uint32_t>(control & 3) << MXCSR_RC_SHIFT
     s = significand_of(v, 23, &exponent)
     r = <uint16_t>round_and_pack(&own, sign != 0, exponent, s, 10)
+    if own.flags & MXCSR_UE and not own.mxcsr & (MXCSR_UE << MXCSR_MASK_SHIFT):
+        # processors judge inexactness here by the denormal result, though nobody gets it
+        own.mxcsr |= MXCSR_UE << MXCSR_MASK_SHIFT
+        round_and_pack(&own, sign != 0, exponent, s, 10)
     e.flags |= own.flags
     return r
 
