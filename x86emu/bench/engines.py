@@ -155,6 +155,7 @@ class Bochs(Engine):
             f"ata0: enabled=1, ioaddr1=0x1f0, ioaddr2=0x3f0, irq=14\n{drive}\n"
             f"com1: enabled=1, mode=file, dev={self.serial()}\ndisplay_library: term\nlog: /dev/null\n"
             "cpu: count=1, ips=100000000, reset_on_triple_fault=0\nclock: sync=none\n"
+            "sound: waveoutdrv=dummy\n"
         )
         (self.scratch / "bochs-commands").write_text("c\n")
         return [
