@@ -38,6 +38,9 @@ class SerialBackend:
     """The one that is connected to nothing; base of the others."""
 
     description = "none"
+    input_fd = -1  # readable when `poll` has something; -1 where nothing says so
+    at_end = False  # nothing will come in any more
+    interactive = False  # a person sits there
 
     def __init__(self) -> None:
         self.quit_requested = False
@@ -45,6 +48,10 @@ class SerialBackend:
 
     def write(self, data: bytes) -> None:
         """Takes what the guest sends."""
+
+    def descriptors(self) -> tuple[int, ...]:
+        """What to wait for where nothing else is to be done."""
+        return () if self.at_end else (self.input_fd,)
 
     def poll(self) -> bytes:
         """What has come in since the last call; never waits."""

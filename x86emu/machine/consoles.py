@@ -91,6 +91,11 @@ class SerialConsole(Console):
             self.inputs.append((self.now(), data))
             self.uart.receive(data)
 
+    @property
+    def interactive(self) -> bool:
+        """Whether a person sits at the back end."""
+        return self.backend is not None and self.backend.interactive
+
     def attach(self, backend: SerialBackend) -> None:
         """Connects a back end; what the guest wrote before is handed to it."""
         self.backend = backend

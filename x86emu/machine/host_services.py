@@ -53,11 +53,11 @@ class BackEndService:
         return self.console.poll()
 
     def descriptors(self) -> Iterable[int]:
-        return () if getattr(self.backend, "at_end", False) else (getattr(self.backend, "input_fd", -1),)
+        return self.backend.descriptors()
 
     @property
     def waiting(self) -> bool:
-        return bool(getattr(self.backend, "interactive", False))
+        return self.backend.interactive
 
     def close(self) -> None:
         self.backend.close()

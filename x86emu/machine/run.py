@@ -78,9 +78,8 @@ class Pace:
 def wait_for_input(machine: Machine, seconds: float) -> None:
     """Sleeps, but not longer than until the host has something for the machine."""
     descriptors = [descriptor for service in machine.services for descriptor in service.descriptors()]
-    backend = machine.serial.backend
-    if backend is not None and not getattr(backend, "at_end", False):
-        descriptors.append(getattr(backend, "input_fd", -1))
+    if machine.serial.backend is not None:
+        descriptors += machine.serial.backend.descriptors()
     wait_for_host(descriptors, seconds)
 
 
@@ -117,8 +116,9 @@ def run(
     started, started_cpu = time.monotonic(), time.process_time()
     first = machine.instructions
     limit = None if max_instructions is None else first + max_instructions
+    ends = None if timeout is None else started + timeout
     pace = Pace(machine.clock.now()) if host_clock else None
-    interactive = bool(getattr(machine.serial.backend, "interactive", False))
+    interactive = machine.serial.interactive
     watch: TextWatch | None = None
     attached = []
 
@@ -152,7 +152,6 @@ def run(
             if machine.suspend_requested:
                 sleep.enter(machine)
             if machine.suspended:
-                ends = None if timeout is None else started + timeout
                 sleep.stay(machine, real_time=host_clock, ends=ends)
                 pace = Pace(machine.clock.now()) if host_clock else None
                 continue
@@ -162,13 +161,13 @@ def run(
             machine.schedule_poll()
             look_at_host(machine)
             if machine.paused:
-                stay_paused(machine, None if timeout is None else started + timeout)
+                stay_paused(machine, ends)
                 pace = Pace(machine.clock.now()) if host_clock else None
             if watch is not None:
                 watch.look_at(machine.screen.text.encode())
             if machine.halted_for_good():
                 machine.stop(StopReason.HALTED)
-            if timeout is not None and time.monotonic() - started >= timeout:
+            if ends is not None and time.monotonic() >= ends:
                 machine.stop(StopReason.TIME_OUT)
             now, instructions = machine.clock.now(), machine.instructions
             if pace is not None:

@@ -71,7 +71,7 @@ def stay(machine: Machine, *, real_time: bool, ends: float | None) -> None:
         if len(machine.keyboard.inputs) > keys:
             wake(machine)
             return
-        interactive = bool(getattr(machine.serial.backend, "interactive", False))
+        interactive = machine.serial.interactive
         if not (machine.services or interactive or machine.rtc.alarm_set and machine.power.alarm_wakes):
             machine.stop(StopReason.HALTED, "suspended, and nothing is there to wake the machine")
         elif real_time or interactive or not machine.rtc.alarm_set:

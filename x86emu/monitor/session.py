@@ -79,7 +79,7 @@ class BackendMonitor:
 
     def __init__(self, machine: Machine, backend: SerialBackend) -> None:
         self.backend = backend
-        self.session = MonitorSession(machine, backend.write, editing=bool(getattr(backend, "interactive", False)))
+        self.session = MonitorSession(machine, backend.write, editing=backend.interactive)
         self.session.start()
 
     def poll(self) -> bool:
@@ -87,11 +87,11 @@ class BackendMonitor:
         return self.backend.quit_requested
 
     def descriptors(self) -> Iterable[int]:
-        return () if getattr(self.backend, "at_end", False) else (getattr(self.backend, "input_fd", -1),)
+        return self.backend.descriptors()
 
     @property
     def waiting(self) -> bool:
-        return bool(getattr(self.backend, "interactive", False))
+        return self.backend.interactive
 
     def close(self) -> None:
         self.backend.close()
