@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
 from fractions import Fraction
 
 import pytest
 
 from tests.x87.exact import C1, DE, IE, PE, UE, ZE, J, encode, floor_log2, power, value_of
+from x86emu.conform.series import BITS, HALF_PI_66, SCALE, fixed, series
 from x86emu.core import softfloat_api as softfloat
 
 F80 = tuple[int, int]
-BITS = 260
-SCALE = 1 << BITS
 INDEFINITE: F80 = (0xC000000000000000, 0xFFFF)
 INFINITY: F80 = (J, 0x7FFF)
 MINUS_INFINITY: F80 = (J, 0xFFFF)
@@ -25,28 +23,11 @@ QNAN: F80 = (J | 1 << 62 | 3, 0x7FFF)
 C2 = 0x400
 
 
-def fixed(value: Fraction) -> int:
-    return value.numerator * SCALE // value.denominator
-
-
-def series(first: int, factor: Callable[[int], tuple[int, int]]) -> int:
-    """first + first * n1/d1 + first * n1/d1 * n2/d2 ... until nothing is left; factor(k) gives nk, dk."""
-    total, term, k = 0, first, 0
-    while term not in (0, -1):
-        total += term
-        k += 1
-        n, d = factor(k)
-        term = term * n // d
-    return total
-
-
 def atan_reciprocal(n: int) -> int:
     return sum((-1) ** k * (SCALE // (n ** (2 * k + 1) * (2 * k + 1))) for k in range(BITS))
 
 
 PI = 16 * atan_reciprocal(5) - 4 * atan_reciprocal(239)
-HALF_PI_66 = Fraction(0x3243F6A8885A308D3, 1 << 65)
-"""The hardware's pi / 2, 66 bits (SDM 1, 8.3.8)."""
 
 
 def exponential(x: int) -> int:

@@ -22,7 +22,7 @@ def fixed(value: Fraction) -> int:
     return value.numerator * SCALE // value.denominator
 
 
-def _series(first: int, factor: Callable[[int], tuple[int, int]]) -> int:
+def series(first: int, factor: Callable[[int], tuple[int, int]]) -> int:
     """first + first * n1/d1 + first * n1/d1 * n2/d2 ... until nothing is left; factor(k) gives nk, dk."""
     total, term, k = 0, first, 0
     while term not in (0, -1):
@@ -114,7 +114,7 @@ def sine_and_cosine(x: Fraction) -> tuple[Fraction, Fraction]:
     """Of x reduced by the hardware's pi."""
     quadrant = round(x / HALF_PI_66)
     r = fixed(x - quadrant * HALF_PI_66)
-    s = _series(r, lambda k: (-r * r // SCALE, 2 * k * (2 * k + 1) * SCALE))
-    c = _series(SCALE, lambda k: (-r * r // SCALE, (2 * k - 1) * 2 * k * SCALE))
+    s = series(r, lambda k: (-r * r // SCALE, 2 * k * (2 * k + 1) * SCALE))
+    c = series(SCALE, lambda k: (-r * r // SCALE, (2 * k - 1) * 2 * k * SCALE))
     sine, cosine = ((s, c), (c, -s), (-s, -c), (-c, s))[quadrant & 3]
     return Fraction(sine, SCALE), Fraction(cosine, SCALE)

@@ -80,6 +80,17 @@ def operands(f: Format, rng: np.random.Generator, count: int) -> list[int]:
     return result
 
 
+def _executed(unit: str, cases: Records, count: int, options: Options) -> tuple[UnitResult, Records]:
+    """The cases of a unit on the engine; what the engine could not do is among the result's errors."""
+    engine = open_engine(options.engine)
+    result = UnitResult(unit, cases=count)
+    start = time.process_time()
+    outcomes = run_batch(engine, cases, result.errors)
+    result.errors = [f"unit {unit}: {error}" for error in result.errors]
+    result.seconds = time.process_time() - start
+    return result, outcomes
+
+
 class _TestFloat:
     name = "testfloat"
     title = "x87 and SSE arithmetic, judged by exact rational arithmetic"
@@ -107,12 +118,7 @@ class _TestFloat:
         cases = (
             _sse_cases(name, f, mode, first, second) if kind == "sse" else _x87_cases(name, width, mode, first, second)
         )
-        engine = open_engine(options.engine)
-        result = UnitResult(unit, cases=count)
-        start = time.process_time()
-        outcomes = run_batch(engine, cases, result.errors)
-        result.errors = [f"unit {unit}: {error}" for error in result.errors]
-        result.seconds = time.process_time() - start
+        result, outcomes = _executed(unit, cases, count, options)
         if kind == "x87":
             f = Format(64, 15, True, _PRECISIONS[width][1])
         for n in np.flatnonzero(outcomes["vector"] != FAILED).tolist():
@@ -135,12 +141,7 @@ class _TestFloat:
         rng = np.random.default_rng([options.seed, *unit.encode()])
         first, second = operation_operands(operation.operand, rng, count)
         cases = operation_cases(operation, mode, first, second)
-        engine = open_engine(options.engine)
-        result = UnitResult(unit, cases=count)
-        start = time.process_time()
-        outcomes = run_batch(engine, cases, result.errors)
-        result.errors = [f"unit {unit}: {error}" for error in result.errors]
-        result.seconds = time.process_time() - start
+        result, outcomes = _executed(unit, cases, count, options)
         for n in np.flatnonzero(outcomes["vector"] != FAILED).tolist():
             expected = operation.reference(first[n], second[n], mode)
             found = check_outcome(expected, outcomes[n], operation.operand)
