@@ -50,6 +50,11 @@ UNARY_IMMEDIATE = {
     "PERMILPS": f"shuffle_dwords({_U32}, <uint8_t>i.imm)",
     "PERMILPD": f"pick_doubles({_U64}, <uint8_t>i.imm >> 2 * {{lane}})",
 }
+BLENDS_BY_SIGN = {"BLENDVPS": "uint32_t", "BLENDVPD": "uint64_t", "PBLENDVB": "uint8_t"}
+ACCUMULATIONS = {
+    "VPDPBUSD": ("bytes", 0), "VPDPBUSDS": ("bytes", 1), "VPDPWSSD": ("words", 0), "VPDPWSSDS": ("words", 1),
+}  # fmt: skip
+"""AVX-VNNI: what is multiplied, and whether the sums saturate."""
 CRYPTO = {
     "AESENC": f"aes_round({_U8}, encrypt_table, 1)",
     "AESDEC": f"aes_round({_U8}, decrypt_table, 3)",
@@ -82,6 +87,19 @@ cdef void {name}(Cpu* c, Insn* i) noexcept nogil:
     chain(c, i)
 """
     return out
+
+
+def accumulations(name: str, kind: str, saturate: int) -> str:
+    """Sums of products, added to the doublewords of the destination."""
+    return "".join(
+        f"""
+cdef void {name}_{"_".join(shape * 3)}(Cpu* c, Insn* i) noexcept nogil:
+    accumulate_{kind}(c, i, {width // 32}, {saturate})
+    end_{width}(c, i.dst)
+    chain(c, i)
+"""
+        for shape, width in (("V", 128), ("Y", 256))
+    )
 
 
 ELEMENTS = """
@@ -180,6 +198,7 @@ def integers() -> str:
     out = "".join(elements(row) for row in rows + VARIABLE_SHIFTS)
     out += "".join(lanes(name, BINARY[name]) for name in HORIZONTAL)
     out += lanes("MPSADBW", BINARY_IMMEDIATE["MPSADBW"], immediate=True)
+    out += "".join(accumulations(name, *facts) for name, facts in ACCUMULATIONS.items())
     out += lanes("PHMINPOSUW", "least_word(<uint64_t*>{d}, <uint16_t*>{s})", unary=True, shapes="V")
     return out + shifts()
 
@@ -192,6 +211,9 @@ def shuffles() -> str:
         lanes(name, call, immediate=True) for name, call in BINARY_IMMEDIATE.items() if name != "MPSADBW"
     )
     out += "".join(lanes(name, call) for name, call in BINARY_PERMUTES.items())
+    for name, kind in BLENDS_BY_SIGN.items():
+        text = lanes(name, f"blend_lane(c, i, {{lane}}, <{kind}>0)")
+        out += text.replace("_V_V_V(", "_V_V_V_V(").replace("_Y_Y_Y(", "_Y_Y_Y_Y(")
     out += "".join(lanes(name, call, unary=True) for name, call in UNARY.items())
     out += "".join(lanes(name, call, unary=True, immediate=True) for name, call in UNARY_IMMEDIATE.items())
     return out + extensions()
@@ -273,20 +295,12 @@ cdef void {name}_{form}(Cpu* c, Insn* i) noexcept nogil:
         for kind, bits in (("D", 32), ("Q", 64)) if name.startswith("VP") else (("PS", 32), ("PD", 64)):
             memory = "Md" if bits == 32 else "Mq"
             for long_vector in (False, True):
-                index_bits = size
-                elements_ = (256 if long_vector else 128) // max(bits, index_bits)
+                elements_ = (256 if long_vector else 128) // max(bits, size)
                 shape = "Y" if elements_ * bits == 256 else "V"
-                if long_vector and shape == "V":
-                    out += f"""
-cdef void {name}{kind}_V_{memory}_V_long(Cpu* c, Insn* i) noexcept nogil:
-    if not gather_{index_bits}_{bits}(c, i, {elements_}, {32 if long_vector else 16}):
-        return
-    chain(c, i)
-"""
-                    continue
+                variant = "_long" if long_vector and shape == "V" else ""
                 out += f"""
-cdef void {name}{kind}_{shape}_{memory}_{shape}(Cpu* c, Insn* i) noexcept nogil:
-    if not gather_{index_bits}_{bits}(c, i, {elements_}, {32 if long_vector else 16}):
+cdef void {name}{kind}_{shape}_{memory}_{shape}{variant}(Cpu* c, Insn* i) noexcept nogil:
+    if not gather_{size}_{bits}(c, i, {elements_}, {32 if long_vector else 16}):
         return
     chain(c, i)
 """

@@ -109,6 +109,23 @@ cdef void {name}{order}{kind}_{"_".join(shape * 3)}(Cpu* c, Insn* i) noexcept no
     return out
 
 
+PACKED_CONVERSIONS = {
+    "singles_to_dwords": ("uint32_t", "uint32_t", ", bint truncate", "<uint32_t>f32_to_int(&e, s[k], 32, truncate)"),
+    "doubles_to_dwords": ("uint64_t", "uint32_t", ", bint truncate", "<uint32_t>f64_to_int(&e, s[k], 32, truncate)"),
+    "dwords_to_singles": ("int32_t", "uint32_t", "", "int_to_f32(&e, s[k])"),
+    "singles_to_doubles": ("uint32_t", "uint64_t", "", "f32_to_f64(&e, s[k])"),
+    "doubles_to_singles": ("uint64_t", "uint32_t", "", "f64_to_f32(&e, s[k])"),
+    "halves_to_singles": ("uint16_t", "uint32_t", "", "f16_to_f32(&e, s[k])"),
+    "singles_to_halves": ("uint32_t", "uint16_t", "", "f32_to_f16(&e, s[k], <int>i.imm)"),
+}
+"""Function: types of source and result, a parameter behind their number, one element."""
+SCALAR_CONVERSIONS = {
+    "single_to_double": ("uint64_t", "", "f32_to_f64(&e, <uint32_t>c.vec[i.index].q[0])", "put_double"),
+    "double_to_single": ("uint32_t", "", "f64_to_f32(&e, c.vec[i.index].q[0])", "put_single"),
+    "integer_to_single": ("uint32_t", ", int64_t v", "int_to_f32(&e, v)", "put_single"),
+    "integer_to_double": ("uint64_t", ", int64_t v", "int_to_f64(&e, v)", "put_double"),
+}
+"""Function: type of the result, a further parameter, the result, where it is put."""
 CONVERSIONS = {
     "VCVTPS2DQ_V_V": "singles_to_dwords(c, i, 4, 0)",
     "VCVTPS2DQ_Y_Y": "singles_to_dwords(c, i, 8, 0)",
@@ -139,9 +156,42 @@ CONVERSIONS = {
 }
 
 
+def converting_functions() -> str:
+    """What the handlers call; False where an exception was raised and the register is as it was."""
+    out = ""
+    for name, (source, result, parameter, element) in PACKED_CONVERSIONS.items():
+        out += f"""
+cdef bint {name}(Cpu* c, Insn* i, int n{parameter}) noexcept nogil:
+    cdef {source}* s = <{source}*>&c.vec[i.src]
+    cdef {result} r[8]
+    cdef FloatContext e
+    cdef int k
+    begin(&e, c)
+    for k in range(n):
+        r[k] = {element}
+    if not float_done(c, i, e.flags):
+        return False
+    put_result(c, i.dst, r, sizeof({result}) * n)
+    return True
+"""
+    for name, (result, parameter, value, put) in SCALAR_CONVERSIONS.items():
+        out += f"""
+cdef bint {name}(Cpu* c, Insn* i{parameter}) noexcept nogil:
+    cdef FloatContext e
+    cdef {result} r
+    begin(&e, c)
+    r = {value}
+    if not float_done(c, i, e.flags):
+        return False
+    {put}(c, i, r)
+    return True
+"""
+    return out
+
+
 def conversions() -> str:
     """All conversions."""
-    return "".join(
+    return converting_functions() + "".join(
         f"\ncdef void {name}(Cpu* c, Insn* i) noexcept nogil:\n    if not {call}:\n        return\n    chain(c, i)\n"
         for name, call in CONVERSIONS.items()
     )

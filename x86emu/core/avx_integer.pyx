@@ -72,44 +72,4 @@ cdef inline void accumulate_words(Cpu* c, Insn* i, int n, bint saturate) noexcep
         sum = <int64_t>d[k] + <int64_t><int32_t>a[2 * k] * b[2 * k] + <int64_t><int32_t>a[2 * k + 1] * b[2 * k + 1]
         r[k] = saturated(sum) if saturate else <int32_t>sum
 
-cdef void VPDPBUSD_V_V_V(Cpu* c, Insn* i) noexcept nogil:
-    accumulate_bytes(c, i, 4, 0)
-    end_128(c, i.dst)
-    chain(c, i)
-
-cdef void VPDPBUSD_Y_Y_Y(Cpu* c, Insn* i) noexcept nogil:
-    accumulate_bytes(c, i, 8, 0)
-    end_256(c, i.dst)
-    chain(c, i)
-
-cdef void VPDPBUSDS_V_V_V(Cpu* c, Insn* i) noexcept nogil:
-    accumulate_bytes(c, i, 4, 1)
-    end_128(c, i.dst)
-    chain(c, i)
-
-cdef void VPDPBUSDS_Y_Y_Y(Cpu* c, Insn* i) noexcept nogil:
-    accumulate_bytes(c, i, 8, 1)
-    end_256(c, i.dst)
-    chain(c, i)
-
-cdef void VPDPWSSD_V_V_V(Cpu* c, Insn* i) noexcept nogil:
-    accumulate_words(c, i, 4, 0)
-    end_128(c, i.dst)
-    chain(c, i)
-
-cdef void VPDPWSSD_Y_Y_Y(Cpu* c, Insn* i) noexcept nogil:
-    accumulate_words(c, i, 8, 0)
-    end_256(c, i.dst)
-    chain(c, i)
-
-cdef void VPDPWSSDS_V_V_V(Cpu* c, Insn* i) noexcept nogil:
-    accumulate_words(c, i, 4, 1)
-    end_128(c, i.dst)
-    chain(c, i)
-
-cdef void VPDPWSSDS_Y_Y_Y(Cpu* c, Insn* i) noexcept nogil:
-    accumulate_words(c, i, 8, 1)
-    end_256(c, i.dst)
-    chain(c, i)
-
 include "register_avx_integer.pxi"

@@ -168,45 +168,6 @@ cdef inline void blend_lane(Cpu* c, Insn* i, int k, element_t kind) noexcept nog
     blend_by_sign(<element_t*>lane(c, SCRATCH, k), <element_t*>lane(c, i.index, k),
                   <element_t*>lane(c, <uint8_t>i.imm, k), 16 // sizeof(element_t))
 
-cdef void VBLENDVPS_V_V_V_V(Cpu* c, Insn* i) noexcept nogil:
-    begin_128(c, i.src)
-    blend_lane(c, i, 0, <uint32_t>0)
-    end_128(c, i.dst)
-    chain(c, i)
-
-cdef void VBLENDVPS_Y_Y_Y_Y(Cpu* c, Insn* i) noexcept nogil:
-    begin_256(c, i.src)
-    blend_lane(c, i, 0, <uint32_t>0)
-    blend_lane(c, i, 1, <uint32_t>0)
-    end_256(c, i.dst)
-    chain(c, i)
-
-cdef void VBLENDVPD_V_V_V_V(Cpu* c, Insn* i) noexcept nogil:
-    begin_128(c, i.src)
-    blend_lane(c, i, 0, <uint64_t>0)
-    end_128(c, i.dst)
-    chain(c, i)
-
-cdef void VBLENDVPD_Y_Y_Y_Y(Cpu* c, Insn* i) noexcept nogil:
-    begin_256(c, i.src)
-    blend_lane(c, i, 0, <uint64_t>0)
-    blend_lane(c, i, 1, <uint64_t>0)
-    end_256(c, i.dst)
-    chain(c, i)
-
-cdef void VPBLENDVB_V_V_V_V(Cpu* c, Insn* i) noexcept nogil:
-    begin_128(c, i.src)
-    blend_lane(c, i, 0, <uint8_t>0)
-    end_128(c, i.dst)
-    chain(c, i)
-
-cdef void VPBLENDVB_Y_Y_Y_Y(Cpu* c, Insn* i) noexcept nogil:
-    begin_256(c, i.src)
-    blend_lane(c, i, 0, <uint8_t>0)
-    blend_lane(c, i, 1, <uint8_t>0)
-    end_256(c, i.dst)
-    chain(c, i)
-
 # ----- insertion of elements; Rb, Rw: a memory operand, in a general register by now -----
 cdef inline void insert_byte(Cpu* c, Insn* i) noexcept nogil:
     begin_128(c, i.src)
