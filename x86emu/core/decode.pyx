@@ -38,6 +38,14 @@ cdef enum:
     AT_BASE_SLOTS = 4096
 cdef handler_t at_base_keys[4096]
 cdef handler_t at_base_values[4096]
+
+cdef uint32_t at_base_slot(handler_t handler) noexcept nogil:
+    """Where a handler is in the table, or the free slot where it would be."""
+    cdef uint32_t at = <uint32_t>(<uint64_t>handler * 0x9E3779B97F4A7C15ULL >> (64 - AT_BASE_BITS))
+    while at_base_keys[at] != NULL and at_base_keys[at] != handler:
+        at = (at + 1) & (AT_BASE_SLOTS - 1)
+    return at
+
 assert len(_tables.AT_BASE) * 2 < AT_BASE_SLOTS
 
 def link_handlers() -> None:
@@ -49,9 +57,7 @@ def link_handlers() -> None:
         if name:
             handlers[<int>n] = find_handler(name)
     for general, special in _tables.AT_BASE:
-        at = <uint32_t>(<uint64_t>handlers[<int>general] * 0x9E3779B97F4A7C15ULL >> (64 - AT_BASE_BITS))
-        while at_base_keys[at] != NULL:
-            at = (at + 1) & (AT_BASE_SLOTS - 1)
+        at = at_base_slot(handlers[<int>general])
         at_base_keys[at] = handlers[<int>general]
         at_base_values[at] = handlers[<int>special]
 
@@ -82,12 +88,7 @@ cdef uint32_t fused_handler(uint32_t first, uint32_t second) noexcept nogil:
 
 cdef handler_t at_base(handler_t handler) noexcept nogil:
     """The form of a handler for an address that is base + displacement, or NULL."""
-    cdef uint32_t at = <uint32_t>(<uint64_t>handler * 0x9E3779B97F4A7C15ULL >> (64 - AT_BASE_BITS))
-    while at_base_keys[at] != NULL:
-        if at_base_keys[at] == handler:
-            return at_base_values[at]
-        at = (at + 1) & (AT_BASE_SLOTS - 1)
-    return NULL
+    return at_base_values[at_base_slot(handler)]
 
 cdef bint keeps_records(uint32_t fused) noexcept nogil:
     """Whether a handler that does two instructions needs the records of both."""

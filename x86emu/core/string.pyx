@@ -253,9 +253,6 @@ cdef uint64_t equal_elements(uint8_t* a, uint8_t* b, uint64_t n, uint32_t size) 
         a = b
         b += size                # all alike where every element equals the one before it
         bytes -= size
-        while at + 64 <= bytes and not blocks_differ(a + at, b + at):
-            at += 64
-        return at / size
     while at + 64 <= bytes and not blocks_differ(a + at, b + at):
         at += 64
     return at / size

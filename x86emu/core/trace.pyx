@@ -3,8 +3,8 @@
 
 A trace is keyed by where its bytes lie in the backing buffer, not by a linear or guest-physical address, so aliases
 share it and no remapping can make it wrong; only a change of its bytes can.  Pages with decoded code get no write entry
-in any TLB, so every store to them comes through mmu.store_at, which asks invalidate_code() when it hits a 64-byte line
-that holds decoded bytes (SDM 3A 12.6: a processor notices modified code even without a jump).
+in any TLB, so every store to them goes the slow way (mmu.pyx), which asks
+invalidate_code() when it hits a decoded byte (SDM 3A 12.6: a processor notices modified code even without a jump).
 
 A stale trace stays in memory until the next flush: its records unwind to the run loop, and its charge is so large that
 no link enters it.
