@@ -11,9 +11,10 @@ from x86emu.core.state cimport *
 from x86emu.core.flags cimport read_rflags, write_rflags
 from x86emu.core.builder cimport find_trace
 from x86emu.core.trace cimport invalidate_code, flush_traces
-from x86emu.core.mmu cimport refresh_mode, refresh_segment
+from x86emu.core.mode cimport refresh_mode, refresh_segment
 from x86emu.core.interrupts cimport deliver_fault
-from x86emu._core cimport Engine, Processor
+from x86emu._core cimport Engine
+from x86emu.core.processor cimport Processor
 from x86emu.conform.record cimport Record
 
 from x86emu.conform.records import RECORD

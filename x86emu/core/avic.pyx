@@ -8,7 +8,7 @@ that instruction; host APIC ids are processor numbers, as everywhere in this pac
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
 from x86emu.core.state cimport *
-from x86emu.core.mmu cimport physical_load, physical_store
+from x86emu.core.physical cimport physical_load, physical_store
 from x86emu.core.second_level cimport request_exit
 
 cdef enum:

@@ -10,7 +10,8 @@ from libc.string cimport memcpy, memset
 from x86emu.core.state cimport *
 from x86emu.core.decode cimport *
 from x86emu.core.trace cimport *
-from x86emu.core.mmu cimport translate_code, fetch_byte, drop_write_entries
+from x86emu.core.mmu cimport translate_code, fetch_byte
+from x86emu.core.tlb cimport drop_write_entries
 from x86emu.core.physical cimport backing_of
 from x86emu.core.registry cimport find_handler
 from x86emu.core.features cimport *

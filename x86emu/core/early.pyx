@@ -9,7 +9,8 @@ from x86emu.core.state cimport *
 from x86emu.core.flags cimport *
 from x86emu.core.stack cimport *
 from x86emu.core.segmentation cimport load_real
-from x86emu.core.mmu cimport refresh_mode, fetch_byte
+from x86emu.core.mmu cimport fetch_byte
+from x86emu.core.mode cimport refresh_mode
 
 cdef enum:
     OP_ROL, OP_ROR, OP_RCL, OP_RCR, OP_SHL, OP_SHR, OP_SETMO, OP_SAR

@@ -11,7 +11,8 @@ from x86emu.core.flags cimport flags_eager
 from x86emu.core.builder cimport find_trace
 from x86emu.core.resume cimport wires_up
 from x86emu.core.trace cimport flush_traces
-from x86emu.core.mmu cimport tlb_flush_everything, refresh_mode, refresh_segment
+from x86emu.core.tlb cimport tlb_flush_everything
+from x86emu.core.mode cimport refresh_mode, refresh_segment
 from x86emu.core.interrupts cimport deliver_event, deliver_fault, check_debug_trap, instruction_breakpoints, raise_debug
 from x86emu.core.interrupts cimport record_branch, DEBUGCTL_LBR, DEBUGCTL_BTF
 from x86emu.core.interrupt_instructions cimport enters_handler

@@ -8,7 +8,7 @@ Memory types are checked for validity and otherwise without effect: caches are n
 from libc.stdint cimport uint8_t, uint32_t, uint64_t, int64_t
 from x86emu.core.state cimport *
 from x86emu.core.features cimport *
-from x86emu.core.mmu cimport physical_load, physical_store
+from x86emu.core.physical cimport physical_load, physical_store
 from x86emu.core.vmx cimport *
 from x86emu.core.vmx_apic cimport vmx_apic_physical_access
 from x86emu.core.vmx_exit cimport vmx_request

@@ -8,7 +8,8 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
 from x86emu.core.state cimport *
 from x86emu.core.flags cimport read_rflags
 from x86emu.core.memory_access cimport ld
-from x86emu.core.mmu cimport refresh_transfer, refresh_code_base, canonical
+from x86emu.core.mmu cimport canonical
+from x86emu.core.mode cimport refresh_transfer, refresh_code_base
 from x86emu.core.resume cimport resume
 from x86emu.core.segmentation cimport *
 from x86emu.core.tasks cimport task_switch, available_tss, TASK_CALL, TASK_JMP

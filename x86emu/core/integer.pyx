@@ -7,7 +7,8 @@ from x86emu.core.state cimport *
 from x86emu.core.resume cimport resume
 from x86emu.core.flags cimport *
 from x86emu.core.memory_access cimport *
-from x86emu.core.mmu cimport refresh_mode, slow_probe
+from x86emu.core.mmu cimport slow_probe
+from x86emu.core.mode cimport refresh_mode
 from x86emu.core.alu cimport *
 from x86emu.core.stack cimport *
 from x86emu.core.integer cimport *

@@ -9,7 +9,8 @@ from x86emu.core.state cimport *
 from x86emu.core.model cimport missing_flags
 from x86emu.core.flags cimport read_rflags, write_rflags, get_of
 from x86emu.core.memory_access cimport ld
-from x86emu.core.mmu cimport system_load, refresh_mode, refresh_transfer, refresh_code_base, frame_pointer, canonical
+from x86emu.core.mmu cimport system_load, frame_pointer, canonical
+from x86emu.core.mode cimport refresh_mode, refresh_transfer, refresh_code_base
 from x86emu.core.resume cimport resume
 from x86emu.core.segmentation cimport *
 from x86emu.core.vmx cimport vmx_iret_unblocks

@@ -8,7 +8,8 @@ EFLAGS).  EXT is 1 for everything but INT n, INT3 and INTO.
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
 from x86emu.core.state cimport *
 from x86emu.core.flags cimport read_rflags
-from x86emu.core.mmu cimport system_load, load_as, refresh_mode, refresh_transfer, refresh_code_base, frame_pointer, canonical
+from x86emu.core.mmu cimport system_load, load_as, frame_pointer, canonical
+from x86emu.core.mode cimport refresh_mode, refresh_transfer, refresh_code_base
 from x86emu.core.segmentation cimport *
 from x86emu.core.features cimport *
 from x86emu.core.early cimport real_mode_flags

@@ -11,7 +11,7 @@ from libc.string cimport memcpy, memset
 from x86emu.core.state cimport *
 from x86emu.core.physical cimport backing_of
 from x86emu.core.trace cimport invalidate_code, flush_traces, new_arena, free_arena
-from x86emu.core.mmu cimport tlb_flush_everything
+from x86emu.core.tlb cimport tlb_flush_everything
 from x86emu.bus.platform cimport Wiring
 
 import numpy

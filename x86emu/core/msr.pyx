@@ -9,7 +9,8 @@ from x86emu.core.state cimport *
 from x86emu.core.resume cimport resume
 from x86emu.core.features cimport *
 from x86emu.core.segmentation cimport canonical_base
-from x86emu.core.mmu cimport tlb_flush_all, tlb_flush_everything, refresh_mode, refresh_segment
+from x86emu.core.tlb cimport tlb_flush_all, tlb_flush_everything
+from x86emu.core.mode cimport refresh_mode, refresh_segment
 from x86emu.core.model cimport ProcessorModel, VENDOR_AMD, VENDOR_INTEL
 from x86emu.core.sysregs cimport tsc_now
 from x86emu.core.vmx cimport capability

@@ -11,7 +11,7 @@ ones, so that a walk of the guest's tables need not walk the nested ones each ti
 from libc.stdint cimport uint8_t, uint32_t, uint64_t, int64_t
 from libc.string cimport memset
 from x86emu.core.state cimport *
-from x86emu.core.mmu cimport physical_load, physical_store
+from x86emu.core.physical cimport physical_load, physical_store
 from x86emu.core.vmx cimport TER_GUEST_PAGING_VERIFICATION
 from x86emu.core.ept cimport ept_translate, ept_peek
 from x86emu.core.avic cimport avic_access

@@ -8,7 +8,8 @@ The order of checks is that of the instruction pages' pseudo-code (MOV, POP, LDS
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
 from x86emu.core.state cimport *
-from x86emu.core.mmu cimport system_load, system_store, load_as, store_as, canonical, refresh_segment
+from x86emu.core.mmu cimport system_load, system_store, load_as, store_as, canonical
+from x86emu.core.mode cimport refresh_segment
 from x86emu.core.vendor cimport is_amd, clears_null_base
 
 # ----- descriptors -----

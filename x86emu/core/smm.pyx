@@ -10,8 +10,11 @@ registers and CR4.  An RSM that finds a forbidden state shuts the processor down
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
 from x86emu.core.state cimport *
 from x86emu.core.flags cimport read_rflags, write_rflags
-from x86emu.core.mmu cimport (physical_load, physical_store, refresh_mode, refresh_segment, tlb_flush_everything, load_pdptes,
-                              canonical)
+from x86emu.core.mmu cimport canonical
+from x86emu.core.physical cimport physical_load, physical_store
+from x86emu.core.page_walk cimport load_pdptes
+from x86emu.core.tlb cimport tlb_flush_everything
+from x86emu.core.mode cimport refresh_mode, refresh_segment
 from x86emu.core.vendor cimport has_long_mode
 
 # Offsets from SMBASE

@@ -13,8 +13,10 @@ from x86emu.core.flags cimport read_rflags, write_rflags
 from x86emu.core.features cimport *
 from x86emu.core.physical cimport backing_of
 from x86emu.core.trace cimport invalidate_code
-from x86emu.core.mmu cimport (refresh_mode, refresh_segment, physical_load, tlb_flush_everything, tlb_forget_tag, tlb_take_keys,
-                              load_pdptes)
+from x86emu.core.physical cimport physical_load
+from x86emu.core.page_walk cimport load_pdptes
+from x86emu.core.tlb cimport tlb_flush_everything, tlb_forget_tag, tlb_take_keys
+from x86emu.core.mode cimport refresh_mode, refresh_segment
 from x86emu.core.second_level cimport second_level_new_generation
 from x86emu.core.model cimport ProcessorModel
 from x86emu.core.avic cimport avic_look

@@ -5,7 +5,9 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
 from x86emu.core.state cimport *
 from x86emu.core.flags cimport read_rflags, write_rflags
 from x86emu.core.features cimport *
-from x86emu.core.mmu cimport refresh_mode, tlb_take_keys, load_pdptes
+from x86emu.core.page_walk cimport load_pdptes
+from x86emu.core.tlb cimport tlb_take_keys
+from x86emu.core.mode cimport refresh_mode
 from x86emu.core.second_level cimport request_exit
 from x86emu.core.exits cimport note_exit
 from x86emu.core.svm cimport *

@@ -6,7 +6,9 @@ SKINIT is #UD also where SVM is enabled: no secure loader can be started without
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
 from x86emu.core.state cimport *
 from x86emu.core.features cimport *
-from x86emu.core.mmu cimport tlb_flush_page, tlb_flush_everything, tlb_forget_tag, tlb_take_keys, refresh_mode, canonical
+from x86emu.core.mmu cimport canonical
+from x86emu.core.tlb cimport tlb_flush_page, tlb_flush_everything, tlb_forget_tag, tlb_take_keys
+from x86emu.core.mode cimport refresh_mode
 from x86emu.core.second_level cimport translate_guest_physical, request_exit
 from x86emu.core.svm cimport *
 

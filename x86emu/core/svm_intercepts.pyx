@@ -7,7 +7,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
 from x86emu.core.state cimport *
 from x86emu.core.features cimport *
 from x86emu.core.flags cimport get_of
-from x86emu.core.mmu cimport physical_load
+from x86emu.core.physical cimport physical_load
 from x86emu.core.second_level cimport request_exit
 from x86emu.core.sysregs cimport monitor_triggered
 from x86emu.core.tasks cimport io_permitted

@@ -15,7 +15,11 @@ from x86emu.core.flags cimport *
 from x86emu.core.features cimport *
 from x86emu.core.memory_access cimport ld, st, load_bytes
 from x86emu.core.segmentation cimport canonical_base
-from x86emu.core.mmu cimport *
+from x86emu.core.mmu cimport canonical, host_pointer
+from x86emu.core.page_walk cimport load_pdptes
+from x86emu.core.tlb cimport (refresh_key, tlb_flush_all, tlb_flush_page, tlb_flush_pcid, tlb_new_address_space,
+                              tlb_take_keys)
+from x86emu.core.mode cimport refresh_mode
 from x86emu.core.engine cimport virtual_now
 from x86emu.core.vmx cimport *
 from x86emu.core.svm cimport svm_intercepts, SVM_CR0_WRITE_TRAP
@@ -122,7 +126,7 @@ cdef bint write_cr3(Cpu* c, Insn* i, uint64_t value) noexcept nogil:
             return False
     c.cr3 = value
     if keep:
-        tlb_switch_address_space(c)
+        tlb_take_keys(c)
     else:
         tlb_new_address_space(c)
     refresh_mode(c)

@@ -9,7 +9,8 @@ Where the vendors differ the model decides:
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
 from x86emu.core.state cimport *
 from x86emu.core.flags cimport read_rflags, write_rflags
-from x86emu.core.mmu cimport refresh_transfer, refresh_segment, canonical
+from x86emu.core.mmu cimport canonical
+from x86emu.core.mode cimport refresh_transfer, refresh_segment
 from x86emu.core.resume cimport resume
 from x86emu.core.segmentation cimport *
 from x86emu.core.vendor cimport is_amd

@@ -10,8 +10,10 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
 from x86emu.core.state cimport *
 from x86emu.core.model cimport missing_flags
 from x86emu.core.flags cimport read_rflags, write_rflags
-from x86emu.core.mmu cimport (system_load, system_store, system_probe, refresh_mode, refresh_segment, load_pdptes,
-                              tlb_new_address_space)
+from x86emu.core.mmu cimport system_load, system_store, system_probe
+from x86emu.core.page_walk cimport load_pdptes
+from x86emu.core.tlb cimport tlb_new_address_space
+from x86emu.core.mode cimport refresh_mode, refresh_segment
 from x86emu.core.segmentation cimport *
 from x86emu.core.second_level cimport request_exit
 from x86emu.core.svm cimport svm_intercepts, SVM_TASK_SWITCH

@@ -7,7 +7,7 @@ is made to run by itself for that, so that an exit that it causes comes right be
 """
 from libc.stdint cimport uint8_t, uint32_t, uint64_t, int64_t
 from x86emu.core.state cimport *
-from x86emu.core.mmu cimport physical_load, physical_store
+from x86emu.core.physical cimport physical_load, physical_store
 from x86emu.core.vmx cimport *
 from x86emu.core.vmx_exit cimport vmx_request
 

@@ -5,8 +5,10 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
 from x86emu.core.state cimport *
 from x86emu.core.flags cimport read_rflags, write_rflags
 from x86emu.core.features cimport *
-from x86emu.core.mmu cimport (physical_load, physical_store, refresh_mode, refresh_segment, tlb_take_keys, load_pdptes,
-                              tlb_forget_tag)
+from x86emu.core.physical cimport physical_load, physical_store
+from x86emu.core.page_walk cimport load_pdptes
+from x86emu.core.tlb cimport tlb_take_keys, tlb_forget_tag
+from x86emu.core.mode cimport refresh_mode, refresh_segment
 from x86emu.core.interrupts cimport deliver_event, deliver_fault, check_debug_trap, DR6_BD
 from x86emu.core.msr cimport read_msr, write_msr
 from x86emu.core.second_level cimport request_exit

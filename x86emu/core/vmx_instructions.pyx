@@ -10,9 +10,11 @@ from x86emu.core.state cimport *
 from x86emu.core.features cimport *
 from x86emu.core.flags cimport flags_eager
 from x86emu.core.memory_access cimport ld, st, load_bytes
-from x86emu.core.mmu cimport canonical, tlb_forget_tag, tlb_take_keys, refresh_mode
+from x86emu.core.mmu cimport canonical
+from x86emu.core.tlb cimport tlb_forget_tag, tlb_take_keys
+from x86emu.core.mode cimport refresh_mode
 from x86emu.core.second_level cimport second_level_new_generation
-from x86emu.core.mmu cimport physical_load
+from x86emu.core.physical cimport physical_load
 from x86emu.core.vmx cimport *
 from x86emu.core.vmx_exit cimport vmx_request
 

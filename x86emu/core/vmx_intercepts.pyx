@@ -8,7 +8,8 @@ from x86emu.core.state cimport *
 from x86emu.core.features cimport *
 from x86emu.core.flags cimport get_of
 from x86emu.core.memory_access cimport ld
-from x86emu.core.mmu cimport physical_load, canonical
+from x86emu.core.mmu cimport canonical
+from x86emu.core.physical cimport physical_load
 from x86emu.core.tasks cimport io_permitted
 from x86emu.core.vmx cimport *
 from x86emu.core.vmx_exit cimport vmx_request

@@ -13,7 +13,9 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
 from x86emu.core.state cimport *
 from x86emu.core.features cimport *
 from x86emu.core.memory_access cimport ld, st, load_bytes, store_bytes
-from x86emu.core.mmu cimport slow_probe, tlb_flush_all, refresh_mode
+from x86emu.core.mmu cimport slow_probe
+from x86emu.core.tlb cimport tlb_flush_all
+from x86emu.core.mode cimport refresh_mode
 from x86emu.core.model cimport ProcessorModel, xsave_size, XCR0_X87, XCR0_SSE, XCR0_AVX, XCR0_PKRU
 
 cdef enum:

@@ -71,7 +71,7 @@ from x86emu.virt.collect import Recorder, collect
 from x86emu.virt.explain import exit_line, explain
 
 if TYPE_CHECKING:
-    from x86emu._core import Processor
+    from x86emu.core.processor import Processor
     from x86emu.devices.uart16550 import Uart16550
     from x86emu.devices.virtio_balloon import VirtioBalloon
     from x86emu.network.backend import NetworkBackend

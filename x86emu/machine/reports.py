@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from x86emu.virt.collect import counters
 
 if TYPE_CHECKING:
-    from x86emu._core import Processor
+    from x86emu.core.processor import Processor
     from x86emu.machine.pc import Machine
 
 EXCEPTION_NAMES = {

@@ -13,7 +13,7 @@ from x86emu.monitor.paging import Page, enabled, pages
 from x86emu.monitor.values import REGISTERS_64
 
 if TYPE_CHECKING:
-    from x86emu._core import Processor
+    from x86emu.core.processor import Processor
     from x86emu.machine import Machine
 
 LARGEST_LIST = 4096  # lines of a listing of pages

@@ -10,7 +10,7 @@ from x86emu.monitor.paging import translate
 from x86emu.monitor.values import Format, show
 
 if TYPE_CHECKING:
-    from x86emu._core import Processor
+    from x86emu.core.processor import Processor
     from x86emu.machine import Machine
 
 LONGEST_INSTRUCTION = 15

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from x86emu._core import Processor
     from x86emu.core.memory import PhysicalMemory
+    from x86emu.core.processor import Processor
 
 CR0_PG = 1 << 31
 CR4_PSE, CR4_PAE, CR4_LA57 = 1 << 4, 1 << 5, 1 << 12

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from x86emu.errors import UserInputError
 
 if TYPE_CHECKING:
-    from x86emu._core import Processor
+    from x86emu.core.processor import Processor
 
 REGISTERS_64 = (
     "rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",

@@ -18,8 +18,8 @@ from x86emu.virt.vmx.fields import print_vmcs, read_vmcs
 from x86emu.virt.walk import Walk, walk_ept, walk_linear, walk_nested
 
 if TYPE_CHECKING:
-    from x86emu._core import Processor
     from x86emu.core.memory import PhysicalMemory
+    from x86emu.core.processor import Processor
 
 SVM, VMX = 1, 2
 NPT, EPT = 1, 2

@@ -12,8 +12,8 @@ from x86emu.virt.svm.exits import EXITS
 from x86emu.virt.vmx.exit_reasons import explain_vmx_exit
 
 if TYPE_CHECKING:
-    from x86emu._core import Processor
     from x86emu.core.memory import PhysicalMemory
+    from x86emu.core.processor import Processor
 
 _NPF_BITS = {0: "present", 1: "write", 2: "user", 3: "reserved bit", 4: "fetch", 32: "final address", 33: "table walk"}
 _IPI = {0: "not a fixed edge-triggered interrupt", 1: "the target does not run", 2: "no such target",

@@ -1,0 +1,17 @@
+# cython: language_level=3
+from libc.stdint cimport uint32_t, uint64_t
+from x86emu.core.state cimport Cpu
+
+cdef enum:
+    NEVER_KEY = 0xFFF            # no entry has it: every access goes the slow way
+    CODE_KEY = 3                 # from a key to the one of write entries of pages with decoded code
+
+cdef void tlb_flush_all(Cpu* c) noexcept nogil              # MOV CR0/CR4 changes, INVPCID 2 and 3
+cdef void tlb_flush_everything(Cpu* c) noexcept nogil       # every guest's too: the map of memory itself changed
+cdef void tlb_forget_tag(Cpu* c, uint32_t tag) noexcept nogil    # what an ASID or VPID tagged
+cdef void tlb_take_keys(Cpu* c) noexcept nogil              # after a world switch, or MOV CR3 that keeps what PCID tagged
+cdef void tlb_new_address_space(Cpu* c) noexcept nogil      # MOV CR3 without the no-flush bit
+cdef void tlb_flush_pcid(Cpu* c, uint32_t pcid) noexcept nogil
+cdef void tlb_flush_page(Cpu* c, uint64_t linear) noexcept nogil
+cdef void refresh_key(Cpu* c) noexcept nogil               # CPL or RFLAGS.AC alone changed (STAC, CLAC)
+cdef void drop_write_entries(Cpu* c, uint64_t backing_offset) noexcept nogil
