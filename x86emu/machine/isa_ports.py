@@ -11,32 +11,32 @@ from x86emu.machine.consoles import Console, SerialConsole
 from x86emu.machine.interrupts import SharedLine
 
 if TYPE_CHECKING:
-    from x86emu.machine.pc import Machine
+    from x86emu.machine.board import Board
 
 SERIAL_PORTS = ((0x3F8, 4), (0x2F8, 3), (0x3E8, 4), (0x2E8, 3))  # COM1 to COM4
 PARALLEL_PORT = (0x378, 7)
 
 
-def wire_serial(machine: Machine) -> None:
+def wire_serial(board: Board) -> None:
     """COM1 and as many more as were asked for; COM1 and COM3 share a line, COM2 and COM4 another."""
-    lines = {irq: SharedLine(machine.bridge.isa, irq) for _, irq in SERIAL_PORTS}
-    machine.serial_ports = []
-    for number, (base, irq) in enumerate(SERIAL_PORTS[: machine.config.serial_ports], 1):
+    lines = {irq: SharedLine(board.bridge.isa, irq) for _, irq in SERIAL_PORTS}
+    board.serial_ports = []
+    for number, (base, irq) in enumerate(SERIAL_PORTS[: board.config.serial_ports], 1):
         name = f"COM{number}"
         line = IrqLine(lines[irq], number, name.lower())
-        uart = machine._add(Uart16550(line, machine.clock, name=name, paced=machine.config.paced_serial))
-        console = SerialConsole(uart, machine.clock.now)
+        uart = board.add_device(Uart16550(line, board.clock, name=name, paced=board.config.paced_serial))
+        console = SerialConsole(uart, board.clock.now)
         uart.output = console.receive_output
-        machine.ports.map(base, 8, uart.read, uart.write, name, sizes=(1,))
-        machine.serial_ports.append(console)
+        board.ports.map(base, 8, uart.read, uart.write, name, sizes=(1,))
+        board.serial_ports.append(console)
         if number == 1:
-            machine.uart, machine.serial = uart, console
+            board.uart, board.serial = uart, console
 
 
-def wire_parallel(machine: Machine) -> None:
-    """LPT1, with a printer where one was asked for; what it prints is in `machine.printer`."""
+def wire_parallel(board: Board) -> None:
+    """LPT1, with a printer where one was asked for; what it prints is in `board.printer`."""
     base, irq = PARALLEL_PORT
-    machine.printer = Console()
-    output = machine.printer.receive_output if machine.config.printer else None
-    port = machine._add(ParallelPort(IrqLine(machine.bridge.isa, irq, "lpt1"), machine.clock, output))
-    machine.ports.map(base, 3, port.read, port.write, "LPT1", sizes=(1,))
+    board.printer = Console()
+    output = board.printer.receive_output if board.config.printer else None
+    port = board.add_device(ParallelPort(IrqLine(board.bridge.isa, irq, "lpt1"), board.clock, output))
+    board.ports.map(base, 3, port.read, port.write, "LPT1", sizes=(1,))

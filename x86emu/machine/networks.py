@@ -18,7 +18,7 @@ from x86emu.network.tap import TapNetwork
 from x86emu.network.user import UserNetwork
 
 if TYPE_CHECKING:
-    from x86emu.machine.pc import Machine
+    from x86emu.machine.board import Board
     from x86emu.machine.pci_slots import PciSlots
 
 # Debian's package ipxe-qemu.
@@ -47,13 +47,13 @@ def addresses(networks: tuple[NetworkOption, ...]) -> list[bytes]:
     return result
 
 
-def _plug_in(machine: Machine, slots: PciSlots, option: NetworkOption, backend: NetworkBackend, mac: bytes) -> None:
-    number = len(machine.networks)
+def _plug_in(board: Board, slots: PciSlots, option: NetworkOption, backend: NetworkBackend, mac: bytes) -> None:
+    number = len(board.networks)
     name = f"{option.model} network {number}"
     if option.rom is not None:
         rom = load_option_rom(option.rom)
     else:
-        rom = boot_rom(option.model) if "n" in machine.config.boot else b""
+        rom = boot_rom(option.model) if "n" in board.config.boot else b""
     function: PciFunction
     if option.model == "virtio":
         model = VirtioNet(backend, mac, name=name)
@@ -62,18 +62,18 @@ def _plug_in(machine: Machine, slots: PciSlots, option: NetworkOption, backend: 
         model.config_changed = virtio.config_changed
         function = virtio
     elif option.model == "e1000":
-        function = E1000(backend, mac, machine.dma, machine.clock, name=name)
+        function = E1000(backend, mac, board.dma, board.clock, name=name)
         slots.add(function)
     else:
-        function = Ne2000Pci(backend, mac, machine.clock, name=name)
+        function = Ne2000Pci(backend, mac, board.clock, name=name)
         slots.add(function)
     if rom:
         function.attach_rom(rom)
 
 
-def wire(machine: Machine, slots: PciSlots) -> None:
+def wire(board: Board, slots: PciSlots) -> None:
     """PCI functions of the networks in the order of the command line, each network a service of the machine."""
-    config = machine.config
+    config = board.config
     shared: PcapFile | None = None
     for option, mac in zip(config.networks, addresses(config.networks), strict=True):
         recorder = PcapFile(option.pcap, config.date) if option.pcap is not None else None
@@ -81,10 +81,10 @@ def wire(machine: Machine, slots: PciSlots) -> None:
             shared = recorder = shared or PcapFile(config.pcap, config.date)
         backend: NetworkBackend
         if option.kind == "tap":
-            backend = TapNetwork(option.interface, machine.clock, recorder)
+            backend = TapNetwork(option.interface, board.clock, recorder)
         else:
-            backend = UserNetwork(option.user, machine.clock, recorder)
-        machine.services.append(backend)
-        backend.host_has_work = machine.poll_soon
-        _plug_in(machine, slots, option, backend, mac)
-        machine.networks.append(backend)
+            backend = UserNetwork(option.user, board.clock, recorder)
+        board.services.append(backend)
+        backend.host_has_work = board.poll_soon
+        _plug_in(board, slots, option, backend, mac)
+        board.networks.append(backend)

@@ -12,7 +12,7 @@ from x86emu.errors import UserInputError
 from x86emu.machine.disk_option import parse_cdrom, parse_floppy
 
 if TYPE_CHECKING:
-    from x86emu.machine.pc import Machine
+    from x86emu.machine.board import Board
     from x86emu.storage import Image
 
 ALIASES = {"cdrom": "cd0", "ide1-cd0": "cd0", "floppy0": "fd0", "floppy1": "fd1", "a": "fd0", "b": "fd1"}
@@ -22,8 +22,8 @@ Drive = AtapiCdrom | ScsiCdrom | FloppyDrive
 class RemovableDrives:
     """`cd0`, `fd0` and `fd1`, as far as the machine has them; also by the names in ALIASES."""
 
-    def __init__(self, machine: Machine) -> None:
-        self._machine = machine
+    def __init__(self, board: Board) -> None:
+        self._board = board
         self.drives: dict[str, Drive] = {}
 
     def add(self, name: str, drive: Drive) -> None:
@@ -49,7 +49,7 @@ class RemovableDrives:
             medium = drive.medium
         else:
             medium = drive.unit.inserted if isinstance(drive, AtapiCdrom) else drive.inserted
-        return next((image for image in self._machine.images if image is medium), None)
+        return next((image for image in self._board.images if image is medium), None)
 
     def eject(self, name: str, *, force: bool = False) -> None:
         """Takes the medium out and gives its image back.
@@ -82,7 +82,7 @@ class RemovableDrives:
         if disc.path is None:
             self.eject(name, force=force)
             return
-        medium = disks.open_disc(self._machine, disc.path, disc.sessions)
+        medium = disks.open_disc(self._board, disc.path, disc.sessions)
         try:
             if self.image(name) is not None:
                 self.eject(name, force=force)
@@ -98,7 +98,7 @@ class RemovableDrives:
         if option is None:
             self.eject(name)
             return
-        image = disks.open_floppy(self._machine, option)
+        image = disks.open_floppy(self._board, option)
         format = format_of(image.sectors)
         if format is None or format.name not in drive.kind.formats:
             self._give_back(image)
@@ -111,7 +111,7 @@ class RemovableDrives:
     def _give_back(self, image: Image | None) -> None:
         if image is None:
             return
-        self._machine.images.remove(image)
+        self._board.images.remove(image)
         try:
             image.close()
         except OSError as error:

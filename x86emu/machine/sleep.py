@@ -18,6 +18,7 @@ from x86emu.devices.piix_ide import IDETIM
 from x86emu.machine.run import POLL_NANOSECONDS, StopReason, look_at_host, wait_for_input
 
 if TYPE_CHECKING:
+    from x86emu.machine.board import Board
     from x86emu.machine.pc import Machine
 
 SUSPEND_TO_RAM = 1  # the 82371AB's suspend types (7.2.2); 0 is soft off, 2 is "suspend to disk"
@@ -26,37 +27,37 @@ SHUTDOWN_CODE, RESUME = 0x0F, 0xFE
 KEPT = (((0, 0), PAM, 7), ((1, 1), IDETIM[0], 4))
 
 
-def asked(machine: Machine, suspend_type: int) -> None:
+def asked(board: Board, suspend_type: int) -> None:
     """The guest has written SUS_EN: type 1 is S3, the others are as good as power off."""
     if suspend_type == SUSPEND_TO_RAM:
-        machine.suspend_requested = True
-        machine.wiring.request_stop()
+        board.suspend_requested = True
+        board.wiring.request_stop()
     else:
-        machine.power_off()
+        board.power_off()
 
 
-def enter(machine: Machine) -> None:
+def enter(board: Board) -> None:
     """Takes the power from all that has none in S3."""
-    machine.suspend_requested, machine.suspended = False, True
-    functions = machine.pci.functions
+    board.suspend_requested, board.suspended = False, True
+    functions = board.pci.functions
     kept = [(functions[place], at, functions[place].config[at : at + length]) for place, at, length in KEPT]
-    wake_up_logic = machine.power.suspend_well
-    for device in machine.devices.values():
-        if device is not machine.rtc:
+    wake_up_logic = board.power.suspend_well
+    for device in board.devices.values():
+        if device is not board.rtc:
             device.reset()
     for function, at, data in kept:
         for index, value in enumerate(data):
             function.config_write(at + index, 1, value)
-    machine.power.suspend_well = wake_up_logic
-    machine.reset_processors()
+    board.power.suspend_well = wake_up_logic
+    board.reset_processors()
 
 
-def wake(machine: Machine, status: int = 0) -> None:
+def wake(board: Board, status: int = 0) -> None:
     """Starts the processors again; `status` are bits of PMSTS that say why."""
-    if machine.suspended:
-        machine.suspended = False
-        machine.rtc[SHUTDOWN_CODE] = RESUME
-        machine.power.woken(status)
+    if board.suspended:
+        board.suspended = False
+        board.rtc[SHUTDOWN_CODE] = RESUME
+        board.power.woken(status)
 
 
 def stay(machine: Machine, *, real_time: bool, ends: float | None) -> None:

@@ -13,7 +13,7 @@ from x86emu.machine.share_option import tags
 from x86emu.sharing import ShareServer
 
 if TYPE_CHECKING:
-    from x86emu.machine.pc import Machine
+    from x86emu.machine.board import Board
     from x86emu.machine.pci_slots import PciSlots
 
 
@@ -32,25 +32,25 @@ class PortInput:
         """There are no breaks on this line."""
 
 
-def wire(machine: Machine, slots: PciSlots) -> None:
+def wire(board: Board, slots: PciSlots) -> None:
     """One PCI function each; all terminals and named ports are one console's."""
-    config = machine.config
+    config = board.config
     if config.virtio_rng:
         slots.add_virtio(VirtioRng())
-    machine.virtio_consoles = []
+    board.virtio_consoles = []
     if config.virtio_consoles:
         ports = [ConsolePort(name=name) for name in config.virtio_consoles]
         device = VirtioConsole(ports=ports)
         for number, port in enumerate(ports):
-            console = SerialConsole(PortInput(device, number), machine.clock.now)
+            console = SerialConsole(PortInput(device, number), board.clock.now)
             port.output = console.receive_output
-            machine.virtio_consoles.append(console)
+            board.virtio_consoles.append(console)
         slots.add_virtio(device)
-    machine.balloon = None
+    board.balloon = None
     if config.balloon:
-        machine.balloon = VirtioBalloon(machine.memory.release)
-        slots.add_virtio(machine.balloon)
+        board.balloon = VirtioBalloon(board.memory.release)
+        slots.add_virtio(board.balloon)
     for share, tag in zip(config.shares, tags(config.shares), strict=True):
         server = ShareServer(share.path, read_only=share.read_only)
-        machine.shares.append(server)
+        board.shares.append(server)
         slots.add_virtio(Virtio9p(server, tag, name=f"virtio-9p {tag}"))
