@@ -66,14 +66,14 @@ class Run:
         return f"exit code {self.code}\n{self.errors}\n{self.serial[-3000:]}"
 
 
-def boot(tmp_path: Path, *options: str | Path, tree: Path = ROOT) -> Run:
-    """`python -m x86emu boot OPTIONS` without input, from the checkout `tree`."""
+def boot(tmp_path: Path, *options: str | Path, tree: Path = ROOT, patience: int = PATIENCE) -> Run:
+    """`python -m x86emu boot OPTIONS` without input, from the checkout `tree`; it hangs after `patience` seconds."""
     stats = tmp_path / "stats.json"
     command = [sys.executable, "-m", "x86emu", "boot", *firmware(), *map(str, options), "--stats", str(stats)]
     if "--timeout" not in options:
-        command += ["--timeout", str(PATIENCE)]
+        command += ["--timeout", str(patience)]
     done = subprocess.run(
-        command, cwd=tree, stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE + 100, check=False
+        command, cwd=tree, stdin=subprocess.DEVNULL, capture_output=True, timeout=patience + 100, check=False
     )
     return Run(done.returncode, done.stdout.decode("latin-1"), done.stderr.decode("latin-1"), stats)
 

@@ -3,7 +3,7 @@
 # packages are fetched with a private apt state and unpacked.
 #
 #   usage: build.sh OUTDIR [GUEST...]       GUEST: boot linux64 linux32 network rescue multiboot floppy memtest firmware
-#                                           (default: all of these), debian installer
+#                                           nested (default: all of these), debian installer
 #
 # boot: the first two lines of linux64, all that an interactive boot by --kernel needs.
 # linux64 (Debian's unmodified cloud kernel for amd64, LZ4)
@@ -29,6 +29,8 @@
 #   multiboot.elf          a small multiboot 1 kernel, src/multiboot.asm
 # firmware
 #   bios/                  SeaBIOS and SeaVGABIOS
+# nested: the kernel of linux64 as a hypervisor, see src/nested
+#   nested.cpio.gz         KVM's modules, a small VMM (src/small_vmm.c), Debian's QEMU, the kernel for its guests
 # installer (only when named: 130 MB to fetch)
 #   installer.vmlinuz  installer.cpio.gz    Debian's network installer in text mode
 # debian (only when named: some minutes, 1 GiB, and root, since debootstrap uses chroot)
@@ -40,7 +42,7 @@ set -euo pipefail
 . "$(dirname "$0")/lib/common.sh"
 . "$(dirname "$0")/lib/media.sh"
 [[ $# -ge 1 && $1 != -* ]] || die "usage: $0 OUTDIR [boot] [linux64] [linux32] [network] [rescue] [multiboot]" \
-    "[floppy] [memtest] [firmware] [debian] [installer]"
+    "[floppy] [memtest] [firmware] [nested] [debian] [installer]"
 need cpio python3 gzip xz:xz-utils lz4 dpkg-deb:dpkg apt-get:apt
 STATE=$(cat "$GK_DIR"/build.sh "$GK_DIR"/lib/* "$GK_DIR"/src/* "$GK_DIR"/tools/*.py | sha256sum | cut -c1-16)
 
@@ -207,6 +209,27 @@ build_firmware() {
     mkdir -p "$OUT/bios"
     cp -L "$GK_TMP"/firmware/usr/share/seabios/*.bin "$OUT/bios/"
 }
+build_nested() {
+    local d=$GK_TMP/nested root=$GK_TMP/qemu compiler=gcc file
+    guest boot
+    [[ $(gcc -dumpmachine) == x86_64-* ]] || compiler=x86_64-linux-gnu-gcc
+    need "$compiler:gcc-x86-64-linux-gnu"
+    kernel_root amd64 linux-image-cloud-amd64
+    base_initramfs amd64 "$d" level1
+    add_modules "$GK_KROOT" "$d" kvm-intel kvm-amd
+    "$compiler" -static -O2 -s -o "$d/gk/small_vmm" "$GK_DIR/src/small_vmm.c"
+    install -m755 "$GK_DIR/src/nested" "$d/gk/nested"
+    cp "$GK_VMLINUZ" "$d/gk/vmlinuz"
+    deb_unpack amd64 "$root" qemu-system-x86 qemu-system-data seabios libpixman-1-0 zlib1g libfdt1 libglib2.0-0 \
+        libpcre2-8-0 libgcc-s1 libc6
+    install -D -m755 -t "$root/bin" "$root/usr/bin/qemu-system-x86_64-microvm"
+    copy_elf "$root" "$d" bin/qemu-system-x86_64-microvm
+    for file in qemu/{qboot.rom,linuxboot_dma.bin,kvmvapic.bin} seabios/bios-256k.bin; do
+        install -D -m644 "$root/usr/share/$file" "$d/usr/share/$file"
+    done
+    ln -s qboot.rom "$d/usr/share/qemu/bios-microvm.bin"
+    make_cpio "$d" "$OUT/nested.cpio.gz"
+}
 # payload_64m  - 64 MiB that a test can make again: SHAKE-128 of "x86emu".
 payload_64m() { python3 -c 'import hashlib, sys; sys.stdout.buffer.write(hashlib.shake_128(b"x86emu").digest(64 << 20))'; }
 DEBIAN_PACKAGES=systemd-sysv,udev,kmod,dbus,linux-image-cloud-amd64,initramfs-tools,zstd,iproute2,procps,gcc,libc6-dev
@@ -263,12 +286,13 @@ guest() {
 
 output=$1; shift
 start_output "$output" guests
-for name in "${@:-linux64 linux32 network rescue multiboot floppy memtest firmware}"; do
+for name in "${@:-linux64 linux32 network rescue multiboot floppy memtest firmware nested}"; do
     for one in $name; do
         case $one in
-        boot | linux64 | linux32 | network | rescue | multiboot | floppy | memtest | firmware | debian | installer) guest "$one" ;;
+        boot | linux64 | linux32 | network | rescue | multiboot | floppy | memtest | firmware | nested | debian | installer)
+            guest "$one" ;;
         *) die "no guest is named $one; there are boot, linux64, linux32, network, rescue, multiboot, floppy, memtest, firmware," \
-            "debian and installer" ;;
+            "nested, debian and installer" ;;
         esac
     done
 done

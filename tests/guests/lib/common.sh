@@ -211,7 +211,7 @@ GK_APPLETS="sh ash cat cp cttyhack cut date dd dmesg echo env expr false free gr
     hexdump insmod kill ln ls lsmod lspci mkdir mknod modprobe more mount mv od poweroff printf ps
     pwd reboot rm rmmod sed setsid sha256sum sleep sort stty sync tail tee test time top touch tr
     true umount uname uniq usleep vi wc which xargs yes [ awk gzip gunzip zcat find devmem rdmsr
-    ifconfig ip ping udhcpc stat chmod mkfifo route wget nc nslookup basename readlink"
+    ifconfig ip ping udhcpc stat chmod mkfifo route wget nc nslookup basename readlink cpio"
 
 # base_initramfs ARCH DIR NAME  - a busybox user space with our /init below DIR.
 base_initramfs() {
@@ -249,4 +249,27 @@ kernel_root() {
     printf '%s %s %s\n' "$pkg" "$(deb_version "$arch" "$pkg")" "$arch" >>"$GK_VERSIONS.new"
     GK_KVER=$(ls "$GK_KROOT/lib/modules")
     GK_VMLINUZ=$GK_KROOT/boot/vmlinuz-$GK_KVER
+}
+
+# copy_elf ROOT DESTROOT FILE...  - copy programs (paths inside ROOT) and every shared library they need into DESTROOT.
+copy_elf() {
+    local root=$1 dest=$2 f; shift 2
+    need readelf:binutils
+    for f in "$@"; do
+        install -D -m755 "$root/$f" "$dest/$f"
+        copy_libraries "$root" "$dest" "$root/$f"
+    done
+}
+# copy_libraries ROOT DESTROOT FILE  - copy what FILE is linked with, found anywhere in ROOT, and what that needs.
+copy_libraries() {
+    local root=$1 dest=$2 file=$3 lib src to
+    for lib in $(readelf -d "$file" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p'); do
+        to=lib/x86_64-linux-gnu/$lib
+        [[ $lib != ld-linux-x86-64.so.2 ]] || to=lib64/$lib
+        [[ ! -e $dest/$to ]] || continue
+        src=$(find "$root" -name "$lib" | head -n1)
+        [[ -n $src ]] || die "$file needs $lib, which none of its packages holds"
+        install -D -m755 "$src" "$dest/$to"
+        copy_libraries "$root" "$dest" "$src"
+    done
 }
