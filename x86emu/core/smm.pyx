@@ -15,6 +15,7 @@ from x86emu.core.physical cimport physical_load, physical_store
 from x86emu.core.page_walk cimport load_pdptes
 from x86emu.core.tlb cimport tlb_flush_everything
 from x86emu.core.mode cimport refresh_mode, refresh_segment
+from x86emu.core.vmx cimport capability, secondary, SEC_UNRESTRICTED_GUEST
 from x86emu.core.vendor cimport has_long_mode
 
 # Offsets from SMBASE
@@ -265,6 +266,14 @@ cdef bint _allowed(Cpu* c) noexcept nogil:
         return load_pdptes(c, NULL, c.cr3)
     return True
 
+cdef void _back_to_vmx_operation(Cpu* c) noexcept nogil:
+    """Bits that VMX operation fixes to 1 are so, whatever the save area says (SDM 3C 32.14.2)."""
+    cdef uint64_t fixed = capability(c, 6)          # IA32_VMX_CR0_FIXED0
+    if c.virt.guest_mode == GUEST_VMX and secondary(c, SEC_UNRESTRICTED_GUEST):
+        fixed &= ~(<uint64_t>CR0_PE | 1ULL << CR0_PG_BIT)
+    c.cr0 |= fixed
+    c.cr4 |= capability(c, 8)                      # IA32_VMX_CR4_FIXED0
+
 cdef void RSM(Cpu* c, Insn* i) noexcept nogil:
     cdef int k
     cdef bint halted, wide
@@ -288,6 +297,8 @@ cdef void RSM(Cpu* c, Insn* i) noexcept nogil:
     c.virt.second_level = c.virt.smm_second_level
     c.virt.smm_guest_mode = GUEST_NONE
     c.virt.smm_second_level = SECOND_LEVEL_NONE
+    if c.vmx.on:
+        _back_to_vmx_operation(c)
     tlb_flush_everything(c)
     for k in range(8):
         refresh_segment(c, k)

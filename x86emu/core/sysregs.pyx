@@ -78,7 +78,7 @@ cdef bint write_cr0(Cpu* c, Insn* i, uint64_t value) noexcept nogil:
     if value >> 32:
         fault_code(c, i, V_GP, 0)
         return False
-    if unlikely(c.vmx.on) and not vmx_cr0_allowed(c, &value):
+    if unlikely(in_vmx_operation(c)) and not vmx_cr0_allowed(c, &value):
         fault_code(c, i, V_GP, 0)
         return False
     # Reserved bits of the lower half are ignored (SDM 3A 2.5). ET is 1 wherever there is an x87.
@@ -135,14 +135,14 @@ cdef bint write_cr3(Cpu* c, Insn* i, uint64_t value) noexcept nogil:
 cdef bint write_cr4(Cpu* c, Insn* i, uint64_t value) noexcept nogil:
     cdef ProcessorModel* m = <ProcessorModel*>c.model
     cdef uint64_t old = c.cr4, changed = c.cr4 ^ value
-    if unlikely(c.vmx.on):
+    if unlikely(in_vmx_operation(c)):
         if c.virt.guest_mode == GUEST_VMX:
             value = (value & ~c.vmx.cr4_mask) | (old & c.vmx.cr4_mask)
             changed = old ^ value
         if (value & capability(c, 8)) != capability(c, 8):
             fault_code(c, i, V_GP, 0)
             return False
-    if value & ~m.cr4_valid:
+    if value & ~m.cr4_valid or (c.in_smm and value & CR4_VMXE):     # SDM 3C 32.14.3: reserved in SMM
         fault_code(c, i, V_GP, 0)
         return False
     if in_long_mode(c):

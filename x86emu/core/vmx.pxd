@@ -50,6 +50,10 @@ cdef inline uint64_t vget(Cpu* c, uint32_t field) noexcept nogil:
 cdef inline void vput(Cpu* c, uint32_t field, uint64_t value) noexcept nogil:
     (<uint64_t*>(c.vmx.vmcs + field))[0] = value
 
+cdef inline bint in_vmx_operation(Cpu* c) noexcept nogil:
+    """An SMI leaves VMX operation until RSM (SDM 3C 32.14.1)."""
+    return c.vmx.on and not c.in_smm
+
 cdef inline bint secondary(Cpu* c, int bit) noexcept nogil:
     return (c.vmx.secondary >> bit) & 1
 

@@ -66,7 +66,7 @@ cdef void fail(Cpu* c, int number) noexcept nogil:
 
 cdef bint refused(Cpu* c, Insn* i) noexcept nogil:
     """True after raising #UD outside VMX operation or in compatibility mode, #GP(0) unless CPL 0."""
-    if not c.vmx.on or (c.efer & EFER_LMA and (c.mode & MODE_CODE) != MODE_CODE64):
+    if not in_vmx_operation(c) or (c.efer & EFER_LMA and (c.mode & MODE_CODE) != MODE_CODE64):
         fault(c, i, V_UD)
         return True
     if c.cpl != 0:
@@ -316,7 +316,7 @@ cdef void VMRESUME(Cpu* c, Insn* i) noexcept nogil:
     enter(c, i, False)
 
 cdef void VMCALL(Cpu* c, Insn* i) noexcept nogil:
-    if not c.vmx.on:
+    if not in_vmx_operation(c):
         fault(c, i, V_UD)
         return
     if c.cpl != 0:
