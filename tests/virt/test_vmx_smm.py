@@ -1,7 +1,7 @@
-"""SMIs in VMX operation, handled without a dual-monitor (SDM 3C, 32.14): SMM is outside VMX operation, and RSM brings it back.
+"""SMIs in VMX operation, by the default treatment (SDM 3C, 32.14): SMM is outside VMX operation, RSM brings it back.
 
-The SMI handler starts in real-address mode with the IDTR of the interrupted code: its vector 6 is then the upper half of
-gate 1, which is 0:0, and its vector 13 the type of gate 3, which is 0:8E00h; both have a HLT here.
+The SMI handler starts in real-address mode with the IDTR of the interrupted code: its vector 6 is then the upper half
+of gate 1, which is 0:0, and its vector 13 the type of gate 3, which is 0:8E00h; both have a HLT here.
 """
 
 from __future__ import annotations
@@ -90,7 +90,8 @@ def test_xsaves_in_a_guest() -> None:
     """#UD without its control (26.1.3); with it, no exit while IA32_XSS selects no component."""
     guest = VmxGuest("sapphire_rapids")
     guest.cpu.cr4 = guest.cpu.cr4 | 0x40000
-    guest.set(guest_cr4=guest.cpu.cr4, host_cr4=guest.cpu.cr4, exception_bitmap=1 << 6, xss_exiting_bitmap=(1 << 64) - 1)
+    everything = (1 << 64) - 1
+    guest.set(guest_cr4=guest.cpu.cr4, host_cr4=guest.cpu.cr4, exception_bitmap=1 << 6, xss_exiting_bitmap=everything)
     code = f"0fc72c25{DATA.to_bytes(4, 'little').hex()}"  # xsaves [DATA]
     assert guest.run(code, rax=3, rdx=0) == 0
     assert guest.get("exit_interruption_information") & 0xFF == 6
