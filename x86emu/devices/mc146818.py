@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from x86emu.bus.device import Device
+from x86emu.devices.rtc_ports import RtcPorts
 
 if TYPE_CHECKING:
     from x86emu.bus.clock import Clock, Event
@@ -56,7 +57,8 @@ DEFAULT_DATE = datetime(2025, 1, 1)
 class Mc146818(Device):
     """The RTC. `irq` is IRQ 8; `nmi_mask` is told True when the guest masks NMI by port 70h.
 
-    `cmos` gives the memory's first contents by index; time and status registers are the device's own.
+    `cmos` gives the memory's first contents by index; time and status registers are the device's own. Map `read` and
+    `write` at 70h, with `native`, which answers without Python where software waits for an update.
     """
 
     STATE = ("_memory", "_index", "_extended_index", "_phase", "_updates", "_ticks", "_flags")
@@ -78,7 +80,8 @@ class Mc146818(Device):
         self.nmi_mask = nmi_mask
         self.century = century
         self._memory = bytearray(256)
-        self._index = 0
+        self._ports = RtcPorts(self, clock, tells_mask=nmi_mask is not None)
+        self.native = self._ports.native
         self._extended_index = 0
         self._event: Event | None = None
         for index, value in (cmos or {}).items():
@@ -98,6 +101,19 @@ class Mc146818(Device):
         self._flags = 0
         self._index = 0
         self._update_irq()
+        self._publish()
+
+    @property
+    def _index(self) -> int:
+        return self._ports.index
+
+    @_index.setter
+    def _index(self, value: int) -> None:
+        self._ports.index = value
+
+    def _publish(self) -> None:
+        updates = self._running() and not self._memory[REGISTER_B] & B_SET
+        self._ports.publish(self._memory[REGISTER_A], updates, self._phase, UPDATE_IN_PROGRESS_NS)
 
     # --- host side
 
@@ -117,6 +133,7 @@ class Mc146818(Device):
             self._encode(index, value)
         if self.century is not None:
             self._encode(self.century, date.year // 100)
+        self._publish()
         self._schedule()
 
     @property
@@ -144,6 +161,7 @@ class Mc146818(Device):
     def __setitem__(self, index: int, value: int) -> None:
         """Sets a byte of CMOS memory on the machine's behalf."""
         self._memory[index] = value
+        self._publish()
 
     # --- ports 70h, 71h and 72h, 73h
 
@@ -207,6 +225,7 @@ class Mc146818(Device):
             self._memory[REGISTER_B] = value
         else:
             self._memory[index] = value
+        self._publish()
         self._update_irq()
         self._schedule()
 
@@ -218,7 +237,7 @@ class Mc146818(Device):
     def _updating(self) -> bool:
         if not self._running() or self._memory[REGISTER_B] & B_SET:
             return False
-        return (self._phase - self.clock.now()) % SECOND_NS in range(1, UPDATE_IN_PROGRESS_NS + 1)
+        return 0 < (self._phase - self.clock.now()) % SECOND_NS <= UPDATE_IN_PROGRESS_NS
 
     def _period(self) -> int:
         """The periodic interrupt's period in crystal ticks, 0 for none (data sheet table 5)."""
@@ -365,5 +384,6 @@ class Mc146818(Device):
         return super().save()
 
     def loaded(self) -> None:
+        self._publish()
         self._update_irq()
         self._schedule()

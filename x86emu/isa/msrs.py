@@ -30,6 +30,8 @@ _TABLE = """
 79 | BIOS_UPDT_TRIG | intel,p6 | @writeonly | @ | - | microcode update trigger; updates are not taken
 8B | BIOS_SIGN_ID | p6 | ucode_revision | ignored | - | microcode revision (AMD: PATCH_LEVEL)
 CE | PLATFORM_INFO | intel,sse4_2 | =A00 | ro | - | maximum non-turbo ratio
+E2 | PKG_CST_CONFIG_CONTROL | intel,sse4_2 | slot | any | - | deepest package C-state (none), I/O MWAIT redirection, auto-demotion
+E4 | PMG_IO_CAPTURE_BASE | intel,sse4_2 | slot | any | - | ports whose reads stand for MWAIT
 FE | MTRRCAP | mtrr | =508 | ro | - | 8 variable ranges, fixed ranges, write combining
 174 | SYSENTER_CS | sep | sysenter_cs | keep=FFFFFFFF | - | selector of SYSENTER's CS
 175 | SYSENTER_ESP | sep | sysenter_esp | canonical | - | SYSENTER's stack pointer
@@ -43,6 +45,7 @@ FE | MTRRCAP | mtrr | =508 | ro | - | 8 variable ranges, fixed ranges, write com
 1DC | LAST_BRANCH_TO | amd | lbr_to | ignored | - | target of the last branch
 1DD | LAST_INT_FROM | amd | last_int_from | ignored | - | source of the last event
 1DE | LAST_INT_TO | amd | last_int_to | ignored | - | target of the last event
+1FC | POWER_CTL | intel,sse4_2 | slot | any | - | C1E and bidirectional PROCHOT#
 200-20F | MTRR_PHYS | mtrr | @mtrr_variable | @ | - | variable memory type ranges: base and mask
 250 | MTRR_FIX64K | mtrr | @mtrr_fixed | @ | - | memory types of 0-7FFFFh
 258-259 | MTRR_FIX16K | mtrr | @mtrr_fixed | @ | - | memory types of 80000h-BFFFFh

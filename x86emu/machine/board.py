@@ -165,7 +165,7 @@ class Board:
                 ),
             )
         )
-        self.ports.map(0x70, 2, self.rtc.read, self.rtc.write, "MC146818", sizes=(1,))
+        self.ports.map(0x70, 2, self.rtc.read, self.rtc.write, "MC146818", sizes=(1,), native=self.rtc.native)
         self.ports.map(0x72, 2, self.rtc.read_extended, self.rtc.write_extended, "MC146818 extended", sizes=(1,))
         self._wire_pci(drives)
         self._wire_fw_cfg(firmware_files.files(config, self.layout, plan, apic=bool(self.lapics)))
