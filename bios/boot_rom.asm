@@ -361,7 +361,8 @@ memory_map:
         jae     .end
         test    ebx, ebx
         jnz     .next
-.end:   mov     eax, [PLAN_MAP_COUNT]
+.end:   call    tell_acpi_memory
+        mov     eax, [PLAN_MAP_COUNT]
         call    point
         movzx   eax, bp
         cmp     word [PLAN_MAP_KIND], 1
@@ -371,6 +372,35 @@ memory_map:
         xor     ax, ax
         mov     es, ax
         ret
+
+; The firmware reports what it keeps at the top of memory as reserved, ACPI tables and all.  The reserved entry with the
+; RSDT is told as ACPI NVS memory (ACPI 15.1: in use by the system, not to be reclaimed), in which systems look for
+; tables: a hypervisor gives its first guest no other reserved memory.  BP entries.
+tell_acpi_memory:
+        call    rsdp_segment
+        jc      .end
+        mov     fs, dx
+        mov     edx, [fs:16]            ; the RSDT
+        mov     eax, [PLAN_MAP]
+        call    point
+        cmp     word [PLAN_MAP_KIND], 1
+        jne     .count
+        add     di, 4
+.count: mov     cx, bp
+        jcxz    .end
+.next:  cmp     dword [es:di + 16], 2
+        jne     .other
+        cmp     dword [es:di + 4], 0
+        jne     .other
+        mov     eax, edx
+        sub     eax, [es:di]
+        jb      .other
+        cmp     eax, [es:di + 8]
+        jae     .other
+        mov     dword [es:di + 16], 4
+.other: add     di, MAP_ENTRY_BYTES
+        loop    .next
+.end:   ret
 
 ; mem_lower by INT 12h and mem_upper by INT 15h E801h (KiB from 1 MiB; 64 KiB units from 16 MiB).
 memory_sizes:
@@ -396,8 +426,9 @@ memory_sizes:
         mov     es, ax
         ret
 
-; Searches E0000h-FFFFFh for the RSDP, on 16-byte boundaries, by signature and checksum (ACPI 5.2.5.1).
-find_rsdp:
+; Searches E0000h-FFFFFh for the RSDP, on 16-byte boundaries, by signature and checksum (ACPI 5.2.5.1).  DX: its segment.
+; CF set where there is none.  Changes EAX, SI and FS.
+rsdp_segment:
         mov     dx, 0xE000
 .next:  mov     fs, dx
         mov     eax, [fs:0]
@@ -413,18 +444,24 @@ find_rsdp:
         cmp     si, 20
         jb      .sum
         test    al, al
-        jz      .found
+        jz      .end                    ; CF clear
 .other: inc     dx
         jnz     .next
-        ret                             ; none: the plan's zero stays
-.found: mov     eax, [PLAN_RSDP]
+        stc
+.end:   ret
+
+; Stores the RSDP's address; where there is none, the plan's zero stays.
+find_rsdp:
+        call    rsdp_segment
+        jc      .end
+        mov     eax, [PLAN_RSDP]
         call    point
         movzx   eax, dx
         shl     eax, 4
         stosd
         xor     ax, ax
         mov     es, ax
-        ret
+.end:   ret
 
 ; Writes the text at CS:SI by INT 10h.
 print:  push    bx

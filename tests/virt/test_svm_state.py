@@ -278,3 +278,14 @@ def test_vm_cr_and_hsave() -> None:
     assert machine.fault("b9170101c0b8010000000f30") == (13, 0)  # the save area is a page
     machine.run("b9140101c0b81000000031d20f30")  # VM_CR.SVMDIS
     assert machine.fault("b9800000c00f320d001000000f30") == (13, 0)
+
+
+def test_the_sti_shadow_ends_before_the_next_instruction_is_fetched() -> None:
+    guest = SvmGuest()
+    guest.map_page(GUEST + 0x1000, 0, 0)
+    for code, shadow in ((b"\xfb\x90", 0), (b"\x90\xfb", 1)):
+        guest.memory.write(GUEST + 0xFFE, code)
+        guest.set(rip=GUEST + 0xFFE, rflags=2)
+        assert guest.resume() == 0x400
+        assert guest.get("rip") == GUEST + 0x1000
+        assert guest.get("interrupt_shadow") & 1 == shadow

@@ -193,3 +193,18 @@ def test_a_software_interrupt_of_length_0() -> None:
     guest.set(entry_interruption_information=0x80000400 | 0x20, entry_instruction_length=0)
     assert guest.run("90") is None
     assert guest.error == 7
+
+
+def test_the_sti_shadow_ends_before_the_next_instruction_is_fetched() -> None:
+    # STI and NOP end a page; the next instruction's page exits (SDM 3C, 25.4.2: blocking ends behind the NOP).
+    guest = VmxGuest(MODEL)
+    guest.memory.write(GUEST + 0xFFE, b"\xfb\x90")
+    guest.map_page(GUEST + 0x1000, 0, 0)
+    guest.set(guest_rip=GUEST + 0xFFE)
+    assert guest.run() == 48
+    assert guest.get("guest_rip") == GUEST + 0x1000
+    assert guest.get("guest_interruptibility") == 0
+    guest.memory.write(GUEST + 0xFFE, b"\x90\xfb")
+    guest.set(guest_rip=GUEST + 0xFFE, guest_rflags=2)
+    assert guest.run() == 48
+    assert guest.get("guest_interruptibility") == 1

@@ -388,6 +388,8 @@ cdef int run_slice(Cpu* c, int64_t instructions, int64_t* executed) noexcept nog
         rip = c.r[REG_RIP]
         next_rip = rip + t.n_bytes if (c.mode & MODE_CODE) == MODE_CODE64 else <uint32_t>(rip + t.n_bytes)
         run_records(c, &t.insns[0])
+        if c.exit != EXIT_FAULT:
+            c.interrupt_shadow_before = 0        # what faults or exits from here on is not this instruction
         # An instruction that stays where it is has jumped there (it left a link), or is an unfinished repetition.
         branched = (c.r[REG_RIP] != next_rip and c.exit != EXIT_FAULT and c.virt.guest_mode == guest_mode
                     and (c.r[REG_RIP] != rip or c.link != NULL))
