@@ -205,3 +205,13 @@ def test_tsc_deadline_interrupts_on_the_tsc() -> None:
 def test_the_tsc_counts_with_the_p0_frequency_where_it_is_invariant() -> None:
     assert BareMachine(model="epyc_genoa").rdmsr(0xC001_0015) & 1 << 24
     assert not BareMachine(model="athlon64_svm").rdmsr(0xC001_0015) & 1 << 24
+
+
+def test_intels_c_state_control_keeps_what_is_written() -> None:
+    for number in (0xE2, 0x1FC):  # SDM 4, tables of Nehalem and later: read by idle drivers without asking
+        m = BareMachine(model="sapphire_rapids")
+        assert m.rdmsr(number) == 0
+        m.wrmsr(number, 6)
+        assert m.rdmsr(number) == 6
+        with pytest.raises(Fault):
+            BareMachine(model="pentium4_vtx").rdmsr(number)

@@ -30,7 +30,7 @@ _TABLE = """
 79 | BIOS_UPDT_TRIG | intel,p6 | @writeonly | @ | - | microcode update trigger; updates are not taken
 8B | BIOS_SIGN_ID | p6 | ucode_revision | ignored | - | microcode revision (AMD: PATCH_LEVEL)
 CE | PLATFORM_INFO | intel,sse4_2 | =A00 | ro | - | maximum non-turbo ratio
-E2 | PKG_CST_CONFIG_CONTROL | intel,sse4_2 | slot | any | - | deepest package C-state (none), I/O MWAIT redirection, auto-demotion
+E2 | PKG_CST_CONFIG_CONTROL | intel,sse4_2 | slot | any | - | deepest package C-state: none
 E4 | PMG_IO_CAPTURE_BASE | intel,sse4_2 | slot | any | - | ports whose reads stand for MWAIT
 FE | MTRRCAP | mtrr | =508 | ro | - | 8 variable ranges, fixed ranges, write combining
 174 | SYSENTER_CS | sep | sysenter_cs | keep=FFFFFFFF | - | selector of SYSENTER's CS
