@@ -17,6 +17,7 @@ GUESTS ?= $(X86EMU_CACHE)/guests
 export PYTHON X86EMU_CACHE
 export X86EMU_GUESTS := $(GUESTS)
 JOBS ?= auto
+BENCH_RUNS ?= 3
 PYTEST := .venv/bin/python -m pytest
 
 .PHONY: bench-peers boot test test-setup test-slow conform build guests lint clean
@@ -50,13 +51,14 @@ guests:
 	@scripts/setup.sh system
 	@tests/guests/build.sh "$(GUESTS)"
 
-bench-peers: test-setup
-	@scripts/setup.sh bench
-	.venv/bin/python -m x86emu bench --peers -o benchmarks/results/64.json --plot benchmarks/results/ratios.png \
-	    > benchmarks/results/64.md
-	.venv/bin/python -m x86emu bench --peers -o benchmarks/results/32.json --plot benchmarks/results/ratios-32.png \
-	    $$(.venv/bin/python -c "from x86emu.bench.kernels import NAMES_32; print(*NAMES_32)") > benchmarks/results/32.md
-	@cat benchmarks/results/64.md benchmarks/results/32.md
+bench-peers:
+	@scripts/setup.sh system venv build bench slow-tools
+	@tests/guests/build.sh "$(GUESTS)" linux64
+	@tests/guests/build.sh "$(GUESTS)" debian || echo "x86emu: the boot of Debian is left out" >&2
+	.venv/bin/python -m x86emu bench all --peers --runs $(BENCH_RUNS) -o benchmarks/results/peers.json \
+	    --plot benchmarks/results/ratios.png --document docs/performance.md
+	.venv/bin/python -m x86emu bench --growth --runs $(BENCH_RUNS) -o benchmarks/results/growth.json \
+	    --plot benchmarks/results/growth.png --document docs/performance.md
 
 lint: build
 	@scripts/setup.sh venv-test

@@ -4,12 +4,12 @@
 #   usage: setup.sh STEP...
 #     system     compiler, Python headers, firmware: installed with apt where this user may, else one line says what to do
 #     browser    Debian's Chromium with its driver, which one test looks at a machine's screen with
-#     test-tools what some tests compare with: qemu-img
+#     test-tools what some tests compare with or count by: qemu-img, valgrind
 #     slow-tools debootstrap, for the whole Debian of the slow tests
 #     venv       .venv with what the package needs to be built and run
 #     venv-test  the same and what the tests need
 #     build      the extensions, in place
-#     bench      the peers of `x86emu bench --peers`: QEMU, Bochs, nasm (apt), matplotlib (PyPI), v86 (npm) where npm is
+#     bench      the peers of `x86emu bench --peers`: QEMU, Bochs, nasm (apt), Unicorn, matplotlib (PyPI), v86 (npm)
 #     firmware   prints the options that name Debian's SeaBIOS where it is not installed (nothing where it is)
 #
 # PYTHON names the interpreter (default: python3, 3.11 or later).  Nothing is written outside the checkout but below
@@ -141,14 +141,15 @@ bench() {
     have qemu-system-x86_64 || packages+=(qemu-system-x86)
     have bochs && [[ -e /usr/share/bochs/BIOS-bochs-latest ]] || packages+=(bochs bochsbios)
     compgen -G '/usr/lib/*/bochs/plugins/libbx_term*' >/dev/null || packages+=(bochs-term)
-    have valgrind || packages+=(valgrind)
+    have npm || packages+=(npm)
     if ((${#packages[@]})); then
         [[ $(id -u) == 0 ]] && have apt-get || die "the peers need packages; run: sudo apt-get install ${packages[*]}"
         say "installing ${packages[*]}"
+        apt-get -qq update || say "apt-get update failed; trying with the lists that are there"
         DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install "${packages[@]}" >&2
     fi
-    .venv/bin/python -c 'import matplotlib' 2>/dev/null ||
-        .venv/bin/python -m pip install --quiet --disable-pip-version-check matplotlib >&2
+    .venv/bin/python -c 'import matplotlib, unicorn' 2>/dev/null ||
+        .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input matplotlib 'unicorn>=2' >&2
     if have npm && [[ ! -e benchmarks/peers/node_modules/v86 ]]; then
         (cd benchmarks/peers && npm install --silent --no-fund --no-audit v86 >&2) || say "npm cannot have v86; it is left out"
     fi
@@ -165,7 +166,7 @@ for step in "$@"; do
     case $step in
     system | browser | build | bench | firmware) "$step" ;;
     venv) venv run ;;
-    test-tools) optional_tools qemu-img:qemu-utils ;;
+    test-tools) optional_tools qemu-img:qemu-utils valgrind:valgrind ;;
     slow-tools) optional_tools qemu-img:qemu-utils debootstrap e2fsck:e2fsprogs ;;
     venv-test) venv test ;;
     *) die "there is no step $step; there are system, browser, test-tools, slow-tools, venv, venv-test, build, bench and firmware" ;;

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from x86emu import __version__
 from x86emu.bench import measure
@@ -43,8 +45,12 @@ class Work:
     kernel: Kernel | None = None
     memory: int = MEMORY_MIB
     typed: tuple[tuple[bytes, bytes], ...] = ()
-    initrd: Path | None = None  # `image` is a Linux kernel then, loaded directly
-    append: str = ""
+    seabios: bool = False  # the firmware is part of what is measured: SeaBIOS under every emulator
+
+    @property
+    def virtualization(self) -> str:
+        """What the guest needs of the processor: "svm", "vmx" or nothing."""
+        return self.kernel.virtualization if self.kernel is not None else ""
 
 
 class Engine:
@@ -52,6 +58,7 @@ class Engine:
 
     name = ""
     scratch: Path
+    counts_instructions = False  # its time-stamp counter counts what retires
 
     def __init__(self, scratch: Path) -> None:
         self.scratch = scratch
@@ -66,7 +73,7 @@ class Engine:
         raise NotImplementedError
 
     def serial(self) -> Path | None:
-        """A FIFO by which the guest's serial output comes, or None for standard output."""
+        """The terminal to which the guest's serial port goes, or None for standard input and output."""
         return None
 
     def run(self, work: Work, timeout: float) -> Measurement | None:
@@ -78,7 +85,7 @@ class Engine:
             command, start=work.start, end=work.end, timeout=timeout, typed=list(work.typed), serial=self.serial()
         )
         if work.kernel is not None and not result.problem:
-            problem = verdict(work.kernel, result.output)
+            problem = verdict(work.kernel, result.output, counted=self.counts_instructions)
             result = Measurement(result.seconds, result.peak_kib, result.output, problem)
         return result
 
@@ -87,6 +94,8 @@ class X86Emu(Engine):
     """This package, as `x86emu boot` runs it."""
 
     name = "x86emu"
+    counts_instructions = True
+    MODELS: ClassVar[dict[str, str]] = {"svm": "epyc_genoa", "vmx": "sapphire_rapids"}
 
     def find_version(self) -> str:
         return __version__
@@ -95,8 +104,8 @@ class X86Emu(Engine):
         medium = (
             ["--cdrom", str(work.image), "--boot", "d"] if work.cdrom else ["--disk", str(work.image), "--snapshot"]
         )
-        if work.initrd is not None:
-            medium = ["--kernel", str(work.image), "--initrd", str(work.initrd), "--append", work.append]
+        if work.virtualization:
+            medium += ["--cpu", self.MODELS[work.virtualization]]
         return [sys.executable, "-m", "x86emu", "boot", "--quiet", "--memory", f"{work.memory}M", *medium]
 
 
@@ -110,14 +119,14 @@ class Qemu(Engine):
         found = re.search(r"version (\S+)", output_of([self.program, "--version"]))
         return f"{found[1]}, TCG" if found else ""
 
-    def command(self, work: Work) -> list[str]:
+    def command(self, work: Work) -> list[str] | None:
+        if work.virtualization == "vmx":
+            return None  # TCG has AMD-V alone
         medium = (
             ["-cdrom", str(work.image), "-boot", "d"]
             if work.cdrom
             else ["-drive", f"format=raw,file={work.image},snapshot=on"]
         )
-        if work.initrd is not None:
-            medium = ["-kernel", str(work.image), "-initrd", str(work.initrd), "-append", work.append]
         return [
             self.program, "-accel", "tcg,thread=single", "-M", "pc", "-cpu", "max", "-m", str(work.memory), "-display",
             "none", "-serial", "stdio", "-monitor", "none", "-no-reboot", "-nic", "none", *medium,
@@ -125,12 +134,19 @@ class Qemu(Engine):
 
 
 class Bochs(Engine):
-    """Bochs as installed; Debian's is a debugger build."""
+    """Bochs as installed; Debian's is a debugger build.  X86EMU_BOCHS names another build, measured beside it."""
 
     name = "bochs"
+    SOUND = "sound: waveoutdrv=dummy\n"  # Debian's build has sound cards, and would look for one of the host's
+    MODELS: ClassVar[dict[str, str]] = {"svm": "ryzen", "vmx": "corei7_haswell_4770"}
+
+    @property
+    def program(self) -> str:
+        """What is run."""
+        return "bochs"
 
     def find_version(self) -> str:
-        text = output_of(["bochs", "--help"])
+        text = output_of([self.program, "--help"]) if self.program else ""
         found = re.search(r"Bochs x86 Emulator (\S+)", text)
         if not found or not (BOCHS_FILES / "BIOS-bochs-latest").exists():
             return ""
@@ -141,26 +157,39 @@ class Bochs(Engine):
         return self.scratch / "bochs-serial"
 
     def command(self, work: Work) -> list[str] | None:
-        if work.initrd is not None:
-            return None
-        drive = (
-            f"ata0-master: type=cdrom, path={work.image}, status=inserted"
-            if work.cdrom
-            else f"ata0-master: type=disk, path={work.image}, mode=volatile, cylinders=2, heads=16, spt=63"
-        )
+        if work.cdrom:
+            drive = f"type=cdrom, path={work.image}, status=inserted"
+        else:
+            sectors = work.image.stat().st_size // 512
+            track = 32 if sectors % (16 * 63) else 63  # the geometry has to have every sector of the image
+            geometry = f"cylinders={sectors // 16 // track}, heads=16, spt={track}"
+            drive = f"type=disk, path={work.image}, mode=volatile, {geometry}"
         settings = self.scratch / "bochsrc"
+        bios = "/usr/share/seabios/bios.bin" if work.seabios else f"{BOCHS_FILES}/BIOS-bochs-latest"
         settings.write_text(
-            f"megs: {work.memory}\nromimage: file={BOCHS_FILES}/BIOS-bochs-latest\n"
+            f"megs: {work.memory}\nromimage: file={bios}\n"
             f"vgaromimage: file={BOCHS_FILES}/VGABIOS-lgpl-latest\nboot: {'cdrom' if work.cdrom else 'disk'}\n"
-            f"ata0: enabled=1, ioaddr1=0x1f0, ioaddr2=0x3f0, irq=14\n{drive}\n"
-            f"com1: enabled=1, mode=file, dev={self.serial()}\ndisplay_library: term\nlog: /dev/null\n"
-            "cpu: count=1, ips=100000000, reset_on_triple_fault=0\nclock: sync=none\n"
-            "sound: waveoutdrv=dummy\n"
+            f"ata0: enabled=1, ioaddr1=0x1f0, ioaddr2=0x3f0, irq=14\nata0-master: {drive}\n"
+            f"com1: enabled=1, mode=term, dev={self.serial()}\ndisplay_library: term\nlog: {self.scratch}/bochs.log\n"
+            f"cpu: model={self.MODELS.get(work.virtualization, 'corei7_haswell_4770')}, count=1, ips=100000000,"
+            f" reset_on_triple_fault=0\nclock: sync=none\n{self.SOUND}"
         )
         (self.scratch / "bochs-commands").write_text("c\n")
         return [
-            "bochs", "-q", "-f", str(settings), *(["-rc", str(self.scratch / "bochs-commands")] * self.debugger)
+            self.program, "-q", "-f", str(settings),
+            *(["-rc", str(self.scratch / "bochs-commands")] * self.debugger),
         ]  # fmt: skip
+
+
+class OwnBochs(Bochs):
+    """A build of Bochs that X86EMU_BOCHS names, to measure an optimised one beside Debian's."""
+
+    name = "bochs (own build)"
+    SOUND = ""
+
+    @property
+    def program(self) -> str:
+        return os.environ.get("X86EMU_BOCHS", "")
 
 
 class Unicorn(Engine):
@@ -196,9 +225,9 @@ class V86(Engine):
         return f"{found[1] if found else '?'}, Node.js {output_of(['node', '--version']).strip()}"
 
     def command(self, work: Work) -> list[str] | None:
-        if work.cdrom or work.initrd is not None or (work.kernel is not None and work.kernel.mode == 64):
+        if work.cdrom or work.kernel is None or work.kernel.mode == 64:
             return None
         return ["node", str(PEER_SCRIPTS / "v86.mjs"), str(work.image)]
 
 
-PEERS: tuple[type[Engine], ...] = (Qemu, Bochs, Unicorn, V86)
+PEERS: tuple[type[Engine], ...] = (Qemu, Bochs, OwnBochs, Unicorn, V86)

@@ -1,7 +1,11 @@
 """The bare-metal kernels of benchmarks/kernels: their names, how they are assembled, what they must print.
 
 Every kernel is a raw disk image that any PC emulator boots; it prints `MB-START`, then `MB-END` with its checksum and
-instruction count, on COM1 and port E9h.  The unprivileged 64-bit ones exist as flat routines, too.
+what the time-stamp counter advanced by, on COM1 and port E9h.  The unprivileged 64-bit ones exist as flat routines too.
+
+expected.json has for each scale `insns`, the work's size by which MIPS are counted (as QEMU's plugin interface counts:
+an instruction that faults and is started again is two), `sum`, the checksum, and `retired` where what a processor
+retires differs from `insns`.  This emulator's time-stamp counter advances by one for each, so that it tells the count.
 """
 
 from __future__ import annotations
@@ -24,22 +28,26 @@ PRIVILEGED = ("portio", "tlb", "intr", "pfault")
 ONLY_64 = ("chase2m", "sysc")
 NAMES_64 = (*GENERIC, *PRIVILEGED, *ONLY_64, "real16")
 NAMES_32 = tuple(f"{name}-32" for name in (*GENERIC, *PRIVILEGED))
-NAMES = (*NAMES_64, *NAMES_32)
+# Round trips into a guest and out, and kernels inside a guest with nested paging, each beside itself outside.
+NAMES_VIRTUAL = ("vmrun", "vmresume", "fib-svm", "fib-vmx", "memcpy-svm", "memcpy-vmx")
+NAMES = (*NAMES_64, *NAMES_32, *NAMES_VIRTUAL)
+TRIPS = 100_000  # of vmrun and vmresume, at scale 1
 SCALES = (1, 4, 20)
 START, END = b"MB-START", b"MB-END"
-RESULT = re.compile(rb"MB-END (\S+) scale=(\d+) insns=(\d+) sum=([0-9a-f]{16})\S* .*?(OK|BAD|UNCHECKED)")
-# What retires differs from what QEMU's plugin counts, which takes a store into its own block twice: benchmarks/README.
-RETIRED = {("smc", 1): 13008, ("smc", 4): 52008, ("smc", 20): 260008}
+RESULT = re.compile(rb"MB-END (\S+) scale=(\d+) insns=(\d+) sum=([0-9a-f]{16}) tsc=([0-9a-f]+) (OK|BAD|UNCHECKED)")
+# What is between the two readings of the time-stamp counter besides the kernel: mb.inc.
+MEASURING = {16: 7, 32: 7, 64: 8}
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """One kernel at one scale; `instructions` is the work's size by which MIPS are counted."""
+    """One kernel at one scale; `instructions` is the work's size by which MIPS are counted, `retired` what retires."""
 
     name: str
     scale: int
     instructions: int
     checksum: str
+    retired: int
 
     @property
     def mode(self) -> int:
@@ -49,12 +57,22 @@ class Kernel:
     @property
     def source(self) -> str:
         """Name of the source file without its suffix."""
-        return self.name.removesuffix("-32")
+        return self.name.removesuffix("-32").removesuffix("-svm").removesuffix("-vmx")
+
+    @property
+    def virtualization(self) -> str:
+        """What the kernel needs of the processor: "svm", "vmx" or nothing."""
+        return {"vmrun": "svm", "vmresume": "vmx"}.get(self.name, self.name.partition("-")[2].replace("32", ""))
+
+    @property
+    def trips(self) -> int:
+        """Round trips into a guest and out, if that is what the kernel measures, else 0."""
+        return TRIPS * self.scale if self.name in ("vmrun", "vmresume") else 0
 
     @property
     def has_flat(self) -> bool:
         """Whether there is a flat routine for emulators of a processor alone."""
-        return self.mode == 64 and self.source in GENERIC
+        return self.mode == 64 and self.name in GENERIC
 
 
 def load(names: list[str], scale: int, directory: Path = DIRECTORY) -> list[Kernel]:
@@ -74,7 +92,8 @@ def load(names: list[str], scale: int, directory: Path = DIRECTORY) -> list[Kern
     found = []
     for name in names:
         facts = expected[name][str(scale)]
-        found.append(Kernel(name, scale, int(facts["insns"]), facts["sum"]))
+        instructions = int(facts["insns"])
+        found.append(Kernel(name, scale, instructions, facts["sum"], int(facts.get("retired", instructions))))
     return found
 
 
@@ -84,28 +103,36 @@ def assemble(kernel: Kernel, output: Path, *, flat: bool = False, directory: Pat
     newest = max(path.stat().st_mtime for path in directory.iterdir())
     if target.exists() and target.stat().st_mtime > newest:
         return target
+    options = [f"-DSCALE={kernel.scale}", f"-DEXPECT=0x{kernel.checksum}", f"-DINSNS={kernel.instructions}"]
+    if kernel.mode != 16:
+        options.append(f"-DMB_MODE={kernel.mode}")
+    if flat:
+        options.append("-DFLAT")
+    if kernel.name.endswith(("-svm", "-vmx")):
+        options.append(f"-DGUEST_OF_{kernel.virtualization.upper()}")
+    return assemble_source(kernel.source, target, directory, options)
+
+
+def assemble_source(source: str, target: Path, directory: Path, options: list[str]) -> Path:
+    """Assembles SOURCE.asm into a file; UserInputError where nasm is missing or refuses it."""
     if shutil.which("nasm") is None:
         raise UserInputError("bench: the kernels are assembled with nasm, which is not here; apt-get install nasm")
-    output.mkdir(parents=True, exist_ok=True)
-    command = ["nasm", "-f", "bin", "-I", f"{directory}/", "-o", str(target), f"-DSCALE={kernel.scale}"]
-    command += [f"-DEXPECT=0x{kernel.checksum}", f"-DINSNS={kernel.instructions}"]
-    if kernel.mode != 16:
-        command.append(f"-DMB_MODE={kernel.mode}")
-    if flat:
-        command.append("-DFLAT")
-    done = subprocess.run(
-        [*command, str(directory / f"{kernel.source}.asm")], capture_output=True, text=True, check=False
-    )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    command = ["nasm", "-f", "bin", "-I", f"{directory}/", "-o", str(target), *options, f"{directory / source}.asm"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise UserInputError(f"{kernel.source}.asm: nasm failed: {done.stderr.strip()[:300]}")
+        raise UserInputError(f"{source}.asm: nasm failed: {done.stderr.strip()[:300]}")
     return target
 
 
-def verdict(kernel: Kernel, output: bytes) -> str:
-    """Why what an emulator printed does not count, or nothing."""
+def verdict(kernel: Kernel, output: bytes, *, counted: bool = False) -> str:
+    """Why what an emulator printed does not count, or nothing; `counted`: its time-stamp counter tells instructions."""
     found = RESULT.search(output)
     if found is None:
         return "printed no result"
     if found[4].decode() != kernel.checksum:
         return f"checksum {found[4].decode()} instead of {kernel.checksum}"
+    retired = int(found[5], 16) - MEASURING[kernel.mode]
+    if counted and retired != kernel.retired:
+        return f"{retired} instructions instead of {kernel.retired}"
     return ""

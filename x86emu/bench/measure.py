@@ -7,11 +7,15 @@ them therefore leave out firmware and start-up, and whatever else the host did m
 from __future__ import annotations
 
 import os
+import select
 import selectors
 import subprocess
 import time
+import tty
 from dataclasses import dataclass
 from pathlib import Path
+
+END_OF_LINE_SECONDS = 5  # a marker's line is complete by then, or is a prompt that has no end
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,11 @@ def _drained(terminal: int) -> bool:
         return False
 
 
+def _readable(source: int) -> bool:
+    """Whether the rest of a line comes within reason."""
+    return bool(select.select([source], [], [], END_OF_LINE_SECONDS)[0])
+
+
 def run(
     command: list[str],
     *,
@@ -66,21 +75,23 @@ def run(
     """Runs a command until `end` has been seen behind `start` in what it prints, then ends it.
 
     `typed` are pairs of a text to wait for and what is then written to its standard input; `timeout` is in seconds.
-    With `serial`, the name of a FIFO that is made here, the markers come through that and the program itself gets a
-    terminal of its own.
+    An empty `start` is the start of the process.  With `serial`, a name that is made here and leads to a terminal, the
+    markers come through that and `typed` goes there; the program itself gets another terminal of its own.
     """
-    terminal = -1
+    terminal = line = -1
     if serial is None:
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
         )
-        assert process.stdout is not None
-        source = os.dup(process.stdout.fileno())
+        assert process.stdout is not None and process.stdin is not None
+        source, sink = os.dup(process.stdout.fileno()), process.stdin.fileno()
         process.stdout.close()
     else:
+        source, line = os.openpty()  # `line` stays open here, so that it has no end before the program opens it
+        tty.setraw(line)
+        sink = source
         serial.unlink(missing_ok=True)
-        os.mkfifo(serial)
-        source = os.open(serial, os.O_RDWR)  # for writing too, so that it has no end before the program opens it
+        serial.symlink_to(os.ttyname(line))
         terminal, theirs = os.openpty()
         process = subprocess.Popen(
             command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
@@ -88,7 +99,7 @@ def run(
         )  # fmt: skip
         os.close(theirs)
     output = bytearray()
-    began: float | None = None
+    began: float | None = None if start else 0.0
     waiting = list(typed or [])
     looked_from = 0
     deadline = time.monotonic() + timeout
@@ -104,7 +115,7 @@ def run(
                     return Measurement(0, peak_memory(process.pid), bytes(output), f"not done in {timeout:.0f} s")
                 if all(key.fd == terminal for key, _ in ready):
                     if not _drained(terminal):
-                        # Its terminal is closed: it has ended, or is about to; what it wrote last is in the FIFO.
+                        # Its terminal is closed: it has ended, or is about to; what it wrote last is in the other.
                         selector.unregister(terminal)
                         try:
                             code = process.wait(timeout=10)
@@ -120,7 +131,7 @@ def run(
                     began = now
                 if began is not None and end in output[output.index(start) :]:
                     peak = peak_memory(process.pid)
-                    while b"\n" not in output[output.rindex(end) :]:
+                    while b"\n" not in output[output.rindex(end) :] and _readable(source):
                         piece = os.read(source, 4096)
                         if not piece:
                             break
@@ -128,9 +139,7 @@ def run(
                     return Measurement(now - began, peak, bytes(output))
                 if waiting and waiting[0][0] in output[looked_from:]:
                     looked_from = len(output)
-                    assert process.stdin is not None
-                    process.stdin.write(waiting.pop(0)[1])
-                    process.stdin.flush()
+                    os.write(sink, waiting.pop(0)[1])
                 if not piece:
                     return Measurement(0, 0, bytes(output), f"ended with {process.wait()} before its marker")
     finally:
@@ -140,8 +149,9 @@ def run(
             pass
         process.wait()
         os.close(source)
-        if terminal >= 0:
-            os.close(terminal)
+        for descriptor in (terminal, line):
+            if descriptor >= 0:
+                os.close(descriptor)
         if process.stdin is not None:
             process.stdin.close()
         if serial is not None:
