@@ -42,7 +42,7 @@ RULES = {
     "display_backends": ("display", "errors", "machine", "serial_backends"),
     "monitor": ("", "bus", "core.memory", "core.processor", "errors", "isa", "machine", "serial_backends"),
     "boot_command": ("display_backends", "errors", "firmware", "machine", "monitor", "serial_backends"),
-    "bench": ("", "errors"),
+    "bench": ("", "_core", "errors", "machine"),
     "cli": ("", "bench", "boot_command", "conform", "errors", "explain_command", "image_command"),
     "__main__": ("cli",),
     "": (),

@@ -134,7 +134,7 @@ def plot(path: Path, measured: list[dict[str, object]]) -> None:
     for curve, axes in zip(measured, panels.flat, strict=False):
         axes.plot(range(len(curve["places"])), curve["mips"], marker="o")  # type: ignore[arg-type]
         axes.set_xticks(range(len(curve["places"])), curve["places"], fontsize=7)  # type: ignore[arg-type]
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.1 * max(curve["mips"]))  # type: ignore[call-overload]
         axes.set_title(curve["name"], fontsize=8)
         axes.set_xlabel(curve["parameter"], fontsize=8)
         axes.set_ylabel("MIPS", fontsize=8)
