@@ -69,6 +69,46 @@ def test_cpuid_limit() -> None:
     assert cpuid(m, 0)[0] == 3
 
 
+def test_execute_disable_can_be_taken_away() -> None:
+    """MISC_ENABLE bit 34 (SDM 4, table 2-2): CPUID does not tell NX, EFER.NXE cannot be set."""
+    m = BareMachine(model="nehalem_ept")
+    m.wrmsr(0x1A0, m.rdmsr(0x1A0) | 1 << 34)
+    assert m.rdmsr(0x1A0) >> 34 == 1
+    assert not cpuid(m, 0x80000001)[3] & 1 << 20
+    assert m.fault("0f30", rcx=EFER, rax=0xD00, rdx=0) == GP
+    m.wrmsr(0x1A0, m.rdmsr(0x1A0) & ~(1 << 34))
+    assert cpuid(m, 0x80000001)[3] & 1 << 20
+    m.wrmsr(EFER, 0xD00)
+
+
+def test_bits_of_misc_enable() -> None:
+    m = BareMachine(model="nehalem_ept")
+    before = m.rdmsr(0x1A0)
+    m.wrmsr(0x1A0, 0xFFFF_FFFF_FFFF_FFFF)
+    assert m.rdmsr(0x1A0) == before | 0x4_00C5_0009, "what the processor lacks stays as it is"
+
+
+def test_machine_check_control_takes_all_or_nothing() -> None:
+    """SDM 3B 16.3.2.1, for processors of family 6."""
+    m = BareMachine(model="nehalem_ept")
+    m.wrmsr(0x400, 0xFFFF_FFFF_FFFF_FFFF)
+    assert m.rdmsr(0x400) == 0xFFFF_FFFF_FFFF_FFFF
+    assert m.fault("0f30", rcx=0x400, rax=0xAAAAAAAA, rdx=0) == GP
+    m.wrmsr(0x400, 0)
+    assert m.rdmsr(0x400) == 0
+
+
+def test_protection_keys_of_supervisor_pages() -> None:
+    m = BareMachine(model="sapphire_rapids")
+    assert cpuid(m, 7)[2] >> 31
+    m.wrmsr(0x6E1, 0xFFFF_FFFF)
+    assert m.rdmsr(0x6E1) == 0xFFFF_FFFF == m.cpu.pkrs
+    assert m.fault("0f30", rcx=0x6E1, rax=0, rdx=1) == GP
+    other = BareMachine(model="haswell")
+    assert other.fault("0f32", rcx=0x6E1) == GP
+    assert other.fault("0f22e0", rax=other.cpu.cr4 | 1 << 24) == GP
+
+
 def test_cpuid_is_no_instruction_of_the_80386() -> None:
     assert BareMachine("protected", "i80386").fault("0fa2") == UD
     assert BareMachine("protected", "i80386").fault("0f32") == UD

@@ -412,6 +412,19 @@ def test_mov_ss_holds_off_nmi() -> None:
     assert guest.word(guest.cpu.rsp) == CODE + 3
 
 
+def test_sti_holds_off_nmi() -> None:
+    guest = Guest()
+    guest.protected()
+    guest.cpu.rflags = 2
+    guest.code(b"\xfb\x40\x40")  # sti; inc eax; inc eax
+    guest.cpu.rax = 0
+    guest.step()
+    guest.signals.pulse_nmi()
+    guest.run()
+    assert guest.vector() == NMI
+    assert guest.cpu.rax == 1, "one instruction ran behind STI (SDM 2B, STI)"
+
+
 def test_nmi_is_blocked_until_iret() -> None:
     guest = Guest()
     guest.protected()
@@ -520,6 +533,20 @@ def test_instruction_breakpoint() -> None:
     guest.run()
     assert guest.cpu.rax == 3
     assert guest.cpu.dr(6) & 0xF == 2
+
+
+@pytest.mark.parametrize(("model", "hits"), [("default", 1), ("haswell", 0)])
+def test_instruction_breakpoint_behind_mov_ss(model: str, hits: int) -> None:
+    """Intel's processors ignore it there (SDM 3A 6.8.3), AMD's do not."""
+    guest = Guest(model)
+    guest.protected()
+    guest.cpu.set_dr(1, CODE + 2)
+    guest.cpu.set_dr(7, 0x404)
+    guest.put(HANDLERS + DB * 16, bytes.fromhex("43814c240800000100") + IRET)  # inc ebx; or dword [esp+8], RF; iret
+    guest.code(b"\x8e\xd0\x41")  # mov ss, eax; inc ecx
+    guest.cpu.rax, guest.cpu.rbx, guest.cpu.rcx = DATA0, 0, 0
+    guest.run()
+    assert (guest.cpu.rbx, guest.cpu.rcx) == (hits, 1)
 
 
 # ----- virtual-8086 mode -----

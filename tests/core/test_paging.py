@@ -37,6 +37,8 @@ class Case:
     nxe: bool
     pke: bool
     pkru: int
+    pks: bool = False
+    pkrs: int = 0
 
 
 def expected(case: Case, physical_bits: int) -> tuple[int | None, int, int]:
@@ -92,8 +94,8 @@ def expected(case: Case, physical_bits: int) -> tuple[int | None, int, int]:
             allowed = user and (writable or case.access == "read")
         else:
             allowed = not (user and case.smap and not case.ac) and (writable or not case.wp or case.access == "read")
-        if case.pke and user and case.mode in ("4-level", "5-level"):
-            rights = case.pkru >> (2 * (entry >> 59 & 15)) & 3
+        if (case.pke if user else case.pks) and case.mode in ("4-level", "5-level"):
+            rights = (case.pkru if user else case.pkrs) >> (2 * (entry >> 59 & 15)) & 3
             if rights & 1 or (rights & 2 and case.access == "write" and (case.cpl == 3 or case.wp)):
                 error |= 32  # told whatever else is wrong (SDM 3A 4.7)
                 allowed = False
@@ -142,11 +144,12 @@ class PagedMachine(BareMachine):
         cpu.cr4 = (
             (0x10 if self.paging == "32-bit" else 0x20) | 0x600 | (1 << 12 if self.paging == "5-level" else 0)
             | (1 << 20 if case.smep else 0) | (1 << 21 if case.smap else 0) | (1 << 22 if case.pke else 0)
+            | (1 << 24 if case.pks else 0)
         )  # fmt: skip
         cpu.efer = (0x501 if "level" in self.paging else 1) | (0x800 if case.nxe else 0)
         cpu.cr3 = self.root
         cpu.cr0 = 0x80000033 | (0x10000 if case.wp else 0)
-        cpu.pkru = case.pkru
+        cpu.pkru, cpu.pkrs = case.pkru, case.pkrs
         cpu.rflags = 2 | (1 << 18 if case.ac and case.cpl == 0 else 0)
 
     def entry(self, depth: int) -> int:
@@ -184,6 +187,7 @@ def random_case(mode: str, cpl: int, rng: random.Random, physical_bits: int) -> 
         mode, entries, rng.choice(("read", "write", "execute")), cpl, rng.random() < 0.5,
         rng.random() < 0.4, rng.random() < 0.4, rng.random() < 0.5, rng.random() < 0.7,
         "level" in mode and rng.random() < 0.5, rng.getrandbits(32) & rng.getrandbits(32),
+        "level" in mode and rng.random() < 0.5, rng.getrandbits(32) & rng.getrandbits(32) & 0xFFFFFFFC,
     )  # fmt: skip
 
 

@@ -397,6 +397,31 @@ def test_periodic_timer() -> None:
     assert board.clock.next_deadline() == 6000
 
 
+def test_a_change_of_timer_mode_keeps_the_count() -> None:
+    """Section 11.5.4: only the initial count's register starts a count anew."""
+    board = Board()
+    board.enable()
+    cpu = board.cpus[0]
+    cpu.apic_write(DIVIDE, 11)
+    cpu.apic_write(LVT_TIMER, 0x60)
+    cpu.apic_write(INITIAL, 1000)
+    board.clock.advance(600)
+    cpu.apic_write(LVT_TIMER, 0x20060)
+    assert cpu.apic_read(CURRENT) == 400
+    board.clock.advance(1500)
+    assert cpu.apic_read(CURRENT) == 900
+    cpu.apic_write(LVT_TIMER, 0x60)
+    assert cpu.apic_read(CURRENT) == 900, "counting on in the second period"
+    board.clock.advance(900)
+    assert cpu.apic_read(CURRENT) == 0
+    cpu.apic_write(LVT_TIMER, 0x20060)
+    assert board.clock.next_deadline() > 1 << 60
+    board.clock.advance(500)
+    assert cpu.apic_read(CURRENT) == 0, "a count that has run out stays there"
+    cpu.apic_write(INITIAL, 1000)
+    assert cpu.apic_read(CURRENT) == 1000
+
+
 def test_tsc_deadline() -> None:
     board = Board()
     board.enable()

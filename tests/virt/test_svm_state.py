@@ -207,6 +207,14 @@ class TestInterrupts:
         assert guest.get("v_irq") == 2
 
 
+def test_a_guest_writes_the_tsc_itself() -> None:
+    """The offset is for reading (APM 2, 15.30.5)."""
+    guest = SvmGuest()
+    guest.set(tsc_offset=1 << 40)
+    assert guest.run("b910000000 31c0 ba10000000 0f30") == VMMCALL
+    assert 0 <= guest.machine.rdmsr(0x10) - (0x10 << 32) < 100000
+
+
 def test_tsc_offset_and_ratio() -> None:
     guest = SvmGuest()
     guest.set(tsc_offset=1 << 40)

@@ -78,6 +78,16 @@ def test_tsc_scaling() -> None:
     assert 0 <= (guest.cpu.rdx << 32 | guest.cpu.rax) - (3 * (1 << 39) + 0x1000) < 2000
 
 
+def test_a_guest_writes_the_tsc_itself() -> None:
+    """Offset and multiplier are for reading (SDM 3C 26.3)."""
+    guest = VmxGuest(MODEL)
+    guest.control(PRIMARY, "use_tsc_offsetting")
+    guest.control(PRIMARY, "use_msr_bitmaps")
+    guest.set(tsc_offset=1 << 40)
+    assert guest.run("0f30", rcx=0x10, rax=0, rdx=0x10) == 18
+    assert 0 <= guest.machine.rdmsr(0x10) - (0x10 << 32) < 100000
+
+
 def test_pause_loops() -> None:
     guest = VmxGuest(MODEL)
     guest.control(SECONDARY, "pause_loop_exiting")

@@ -17,7 +17,7 @@ from x86emu.core.interrupts cimport deliver_event, deliver_fault, check_debug_tr
 from x86emu.core.interrupts cimport record_branch, DEBUGCTL_LBR, DEBUGCTL_BTF
 from x86emu.core.interrupt_instructions cimport enters_handler
 from x86emu.core.system_calls cimport is_syscall
-from x86emu.core.model cimport power_on_registers, init_registers
+from x86emu.core.model cimport power_on_registers, init_registers, ProcessorModel, VENDOR_AMD
 from x86emu.core.smm cimport enter_smm
 from x86emu.core.svm cimport *
 from x86emu.core.svm_exit cimport svm_exit
@@ -165,7 +165,7 @@ cdef bint take_wires_svm(Cpu* c) noexcept nogil:
         c.activity = ACTIVITY_ACTIVE
         deliver_fault(c)
         return True
-    if s.nmi and not c.nmi_blocked and c.interrupt_shadow != 2:
+    if s.nmi and not c.nmi_blocked and c.interrupt_shadow == 0:
         if svm_intercepts(c, 3, 1):
             svm_exit(c, SVM_NMI, 0, 0, 0, NULL)
             return True
@@ -245,7 +245,7 @@ cdef bint take_wires(Cpu* c) noexcept nogil:
         c.activity = ACTIVITY_ACTIVE
         deliver_fault(c)
         return True
-    if s.nmi and not c.nmi_blocked and c.interrupt_shadow != 2:
+    if s.nmi and not c.nmi_blocked and c.interrupt_shadow == 0:
         s.nmi = 0
         c.nmi_blocked = 1
         c.activity = ACTIVITY_ACTIVE
@@ -351,7 +351,8 @@ cdef int run_slice(Cpu* c, int64_t instructions, int64_t* executed) noexcept nog
         if unlikely(c.dr[7] & 0xFF):
             single = True
             bits = 0 if c.rflags & FLAG_RF else instruction_breakpoints(c, (c.r[REG_RIP] + c.cs_base) & c.ea_mask)
-            if bits and c.interrupt_shadow != 2:
+            # Behind MOV SS Intel's processors ignore instruction breakpoints (SDM 3A 6.8.3), AMD's do not.
+            if bits and (c.interrupt_shadow != 2 or (<ProcessorModel*>c.model).vendor == VENDOR_AMD):
                 raise_debug(c, bits, 0)
                 continue
         flushes = s.n_flushes

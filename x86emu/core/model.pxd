@@ -9,6 +9,9 @@ cdef enum:
     VENDOR_AMD = 1
     MAX_LEAVES = 160
 
+cdef enum:
+    MISC_ENABLE_XD_OFF = 0x400000000     # XD bit disable (SDM 4, table 2-2): no CPUID bit, no EFER.NXE
+
 # XCR0 (SDM 1, 13.3)
 cdef enum:
     XCR0_X87 = 0x1

@@ -76,7 +76,7 @@ cdef class ModelTables:
             (FEATURE_FXSR, CR4_OSFXSR), (FEATURE_SSE, CR4_OSXMMEXCPT), (FEATURE_UMIP, CR4_UMIP),
             (FEATURE_LA57, CR4_LA57), (FEATURE_VMX, CR4_VMXE), (FEATURE_SMX, CR4_SMXE),
             (FEATURE_FSGSBASE, CR4_FSGSBASE), (FEATURE_PCID, CR4_PCIDE), (FEATURE_XSAVE, CR4_OSXSAVE),
-            (FEATURE_SMEP, CR4_SMEP), (FEATURE_SMAP, CR4_SMAP), (FEATURE_PKU, CR4_PKE),
+            (FEATURE_SMEP, CR4_SMEP), (FEATURE_SMAP, CR4_SMAP), (FEATURE_PKU, CR4_PKE), (FEATURE_PKS, CR4_PKS),
         ):
             if f[<int>feature]:
                 m.cr4_valid |= bits
@@ -133,7 +133,7 @@ cdef void power_on_registers(Cpu* c) noexcept nogil:
     c.mxcsr = 0x1F80
     c.xcr0 = 1
     c.xss = 0
-    c.pkru = 0
+    c.pkru = c.pkrs = 0
     power_on_msrs(c)
     memset(c.mtrr_physbase, 0, sizeof(c.mtrr_physbase))
     memset(c.mtrr_physmask, 0, sizeof(c.mtrr_physmask))
@@ -224,6 +224,8 @@ cdef void identify(Cpu* c, Insn* i) noexcept nogil:
     elif leaf == 0x80000001u:
         if edx & 0x200 and not apic_enabled(c, i):
             edx &= ~<uint32_t>0x200
+        if c.misc_enable & MISC_ENABLE_XD_OFF:
+            edx &= ~<uint32_t>0x100000
     elif leaf == 7:
         if subleaf == 0 and c.cr4 & CR4_PKE:
             ecx |= <uint32_t>1 << 4

@@ -11,7 +11,8 @@ from x86emu.core.features cimport *
 from x86emu.core.segmentation cimport canonical_base
 from x86emu.core.tlb cimport tlb_flush_all, tlb_flush_everything
 from x86emu.core.mode cimport refresh_mode, refresh_segment
-from x86emu.core.model cimport ProcessorModel, VENDOR_AMD, VENDOR_INTEL
+from x86emu.core.model cimport ProcessorModel, VENDOR_AMD, VENDOR_INTEL, MISC_ENABLE_XD_OFF
+from x86emu.core.engine cimport virtual_now
 from x86emu.core.sysregs cimport tsc_now
 from x86emu.core.vmx cimport capability
 from x86emu.core.vmx_apic cimport vmx_read_x2apic, vmx_write_x2apic
@@ -21,7 +22,8 @@ from x86emu.core.counters cimport read_perf_legacy, write_perf_legacy, read_perf
 from x86emu.core.avic cimport read_doorbell, write_doorbell, avic_reads_msr, avic_writes_msr
 
 cdef enum:
-    MISC_ENABLE_WRITABLE = 0x450001      # fast strings, SpeedStep, MONITOR, limit of CPUID
+    # Fast strings, thermal control circuit, SpeedStep, MONITOR, limit of CPUID, xTPR messages off (SDM 4, table 2-2)
+    MISC_ENABLE_WRITABLE = 0xC50009
     MTRR_VALID = 0x800
     MTRR_ENABLE = 0x800
     MTRR_FIXED_ENABLE = 0x400
@@ -47,7 +49,12 @@ cdef void move_tsc(Cpu* c, Insn* i, int64_t offset) noexcept nogil:
         c.current = NULL
 
 cdef bint write_tsc(Cpu* c, Insn* i, uint32_t number, uint64_t value) noexcept nogil:
-    cdef int64_t delta = <int64_t>(value - tsc_now(c, i))
+    """In a guest, too, what is written is the processor's own TSC: ratio and offset go for reading (APM 2, 15.30.5; SDM
+    3C 26.3)."""
+    cdef int64_t delta
+    c.current = i
+    delta = <int64_t>value - (virtual_now(c) + c.tsc_offset)
+    c.current = NULL
     move_tsc(c, i, c.tsc_offset + delta)
     c.tsc_adjust += <uint64_t>delta      # SDM 3B 18.17.3
     return True
@@ -104,6 +111,21 @@ cdef bint read_tsc_deadline(Cpu* c, Insn* i, uint32_t number, uint64_t* value) n
 cdef bint write_tsc_deadline(Cpu* c, Insn* i, uint32_t number, uint64_t value) noexcept nogil:
     return write_apic(c, i, number, value)
 
+# ---------------------------------------------------------------- protection keys
+
+cdef bint read_pkrs(Cpu* c, Insn* i, uint32_t number, uint64_t* value) noexcept nogil:
+    value[0] = c.pkrs
+    return True
+
+cdef bint write_pkrs(Cpu* c, Insn* i, uint32_t number, uint64_t value) noexcept nogil:
+    """SDM 3A 4.6.2: bits 63:32 are reserved; what translations allow changes at once."""
+    if value >> 32:
+        return False
+    if c.pkrs != <uint32_t>value:
+        c.pkrs = <uint32_t>value
+        tlb_flush_all(c)
+    return True
+
 # ---------------------------------------------------------------- EFER and segment bases
 
 cdef bint read_efer(Cpu* c, Insn* i, uint32_t number, uint64_t* value) noexcept nogil:
@@ -113,7 +135,7 @@ cdef bint read_efer(Cpu* c, Insn* i, uint32_t number, uint64_t* value) noexcept 
 cdef bint write_efer(Cpu* c, Insn* i, uint32_t number, uint64_t value) noexcept nogil:
     cdef ProcessorModel* m = <ProcessorModel*>c.model
     cdef uint64_t changed = c.efer ^ value
-    if value & ~m.efer_valid:
+    if value & ~m.efer_valid or value & EFER_NXE and c.misc_enable & MISC_ENABLE_XD_OFF:
         return False
     if changed & EFER_LME and c.cr0 >> CR0_PG_BIT & 1:
         return False
@@ -269,7 +291,8 @@ cdef bint read_mc_bank(Cpu* c, Insn* i, uint32_t number, uint64_t* value) noexce
     return True
 
 cdef bint write_mc_bank(Cpu* c, Insn* i, uint32_t number, uint64_t value) noexcept nogil:
-    """SDM 3B 16.3.2: status takes only 0, address and information only 0 on Intel's processors."""
+    """SDM 3B 16.3.2: status takes only 0, address and information only 0 on Intel's processors, and of family 6 control
+    only all zeros or all ones."""
     cdef ProcessorModel* m = <ProcessorModel*>c.model
     cdef uint32_t n = number - 0x400
     if n >> 2 >= (m.machine_check_cap & 0xFF):
@@ -279,6 +302,8 @@ cdef bint write_mc_bank(Cpu* c, Insn* i, uint32_t number, uint64_t value) noexce
             return False
         if n & 3 == 1 and not c.hwcr & HWCR_MC_STATUS_WRITE_ENABLE:
             return False
+    if n & 3 == 0 and value and ~value and m.vendor == VENDOR_INTEL and m.signature >> 8 & 15 == 6:
+        return False
     c.mci[n] = value
     return True
 
@@ -295,7 +320,8 @@ cdef bint read_misc_enable(Cpu* c, Insn* i, uint32_t number, uint64_t* value) no
     return True
 
 cdef bint write_misc_enable(Cpu* c, Insn* i, uint32_t number, uint64_t value) noexcept nogil:
-    c.misc_enable = (c.misc_enable & ~<uint64_t>MISC_ENABLE_WRITABLE) | (value & MISC_ENABLE_WRITABLE)
+    cdef uint64_t writable = MISC_ENABLE_WRITABLE | (MISC_ENABLE_XD_OFF if c.features[FEATURE_NX] else 0)
+    c.misc_enable = (c.misc_enable & ~writable) | (value & writable)
     return True
 
 cdef bint read_feature_control(Cpu* c, Insn* i, uint32_t number, uint64_t* value) noexcept nogil:

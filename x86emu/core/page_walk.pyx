@@ -205,8 +205,8 @@ cdef bint walk(Cpu* c, Insn* i, uint64_t linear, int access, bint user, bint imp
             return page_fault(c, i, linear, error)
     else:
         # a protection-key violation shows in the error code whatever else is wrong (4.7)
-        if c.cr4 & CR4_PKE and allow & 4 and c.efer & EFER_LMA:
-            key_rights = (c.pkru >> (((entry >> 59) & 15) * 2)) & 3
+        if c.cr4 & (CR4_PKE if allow & 4 else CR4_PKS) and c.efer & EFER_LMA:
+            key_rights = ((c.pkru if allow & 4 else c.pkrs) >> (((entry >> 59) & 15) * 2)) & 3
             if key_rights & 1 or (key_rights & 2 and access == WRITE and (user or wp)):
                 error |= PF_PK
         if user:

@@ -228,6 +228,15 @@ cdef class Processor:
         self.refresh()
 
     @property
+    def pkrs(self):
+        return self.state.pkrs
+
+    @pkrs.setter
+    def pkrs(self, value):
+        self.state.pkrs = value
+        tlb_flush_all(self.state)
+
+    @property
     def pkru(self):
         return self.state.pkru
 

@@ -123,6 +123,7 @@ cdef enum:
     CR4_SMEP = 0x100000
     CR4_SMAP = 0x200000
     CR4_PKE = 0x400000
+    CR4_PKS = 0x1000000
     EFER_SCE = 0x1
     EFER_LME = 0x100
     EFER_LMA = 0x400
@@ -464,7 +465,7 @@ cdef struct Cpu:
     uint64_t lbr_from, lbr_to    # last branch (AMD APM 2, 13.1.1.6)
     uint64_t last_int_from, last_int_to      # the last branch before the last interrupt or exception
     uint64_t perf_select[6], perf_counter[6] # counters (APM 2, 13.2): events and counts; of running ones less `retired`
-    uint32_t pkru
+    uint32_t pkru, pkrs          # protection keys of user and of supervisor pages
     uint32_t mxcsr
     uint64_t smbase
     uint64_t monitor_address

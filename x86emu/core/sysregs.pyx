@@ -29,7 +29,7 @@ from x86emu.core.vmx_apic cimport vmx_virtual_tpr, vmx_write_virtual_tpr
 from x86emu.core.model cimport ProcessorModel, VENDOR_AMD, VENDOR_INTEL, XCR0_X87, XCR0_SSE, XCR0_AVX
 
 cdef enum:
-    CR4_FLUSHING = 0x7210B0      # PSE PAE PGE LA57 PCIDE(17) SMEP SMAP PKE: what changes translations or their rights
+    CR4_FLUSHING = 0x17210B0     # PSE PAE PGE LA57 PCIDE(17) SMEP SMAP PKE PKS: what changes translations or their rights
     CR4_PDPTE_LOADING = 0x1000B0 # PSE PAE PGE SMEP (SDM 3A 4.4.1)
     MONITOR_ARMED = 1            # bits of Cpu.monitor_armed; the rest is a digest of the monitored line
     MONITOR_MASKED_BREAK = 2

@@ -96,10 +96,13 @@ cdef void end_of_interrupt(ApicState* s) noexcept nogil:
 
 
 cdef void write_lvt(ApicState* s, int index, uint32_t value) noexcept nogil:
-    cdef uint32_t before
+    cdef uint32_t before, left = 0
+    cdef int64_t now = 0
     if index == TIMER:
         with gil:
             (<LocalApic>s.owner).settle_timer()
+            now = (<LocalApic>s.owner).clock.now()
+        left = current_count(s, now)
     before = s.lvt[index]
     value = value & lvt_writable(index) | before & LVT_REMOTE_IRR
     if not value & LVT_LEVEL:
@@ -116,6 +119,8 @@ cdef void write_lvt(ApicState* s, int index, uint32_t value) noexcept nogil:
         if (before ^ value) & 0x40000:
             s.initial_count = 0
             s.tsc_deadline = 0
+        elif (before ^ value) & 0x20000:        # between one-shot and periodic mode the count goes on from where it is
+            s.timer_start = now - (<int64_t>(s.initial_count - left) << timer_shift(s)) if left else TIMER_STOPPED
         with gil:
             (<LocalApic>s.owner).arm_timer()
     update_intr(s)
@@ -153,7 +158,8 @@ cdef void write_timer(LocalApic apic, uint32_t offset, uint32_t value) noexcept:
         left = current_count(s, now)
         s.divide = value & 0xB
         # The count goes on from where it is, at the new rate.
-        s.timer_start = now - (<int64_t>(s.initial_count - left) << timer_shift(s))
+        if s.timer_start != TIMER_STOPPED:
+            s.timer_start = now - (<int64_t>(s.initial_count - left) << timer_shift(s))
     apic.arm_timer()
 
 
@@ -438,7 +444,7 @@ cdef class LocalApic:
                     return
                 if s.tsc_deadline - tsc < <uint64_t>(FAR - now):
                     expiry = now + <int64_t>(s.tsc_deadline - tsc)
-        elif s.initial_count and not s.lvt[TIMER] & LVT_MASKED:
+        elif s.initial_count and s.timer_start != TIMER_STOPPED and not s.lvt[TIMER] & LVT_MASKED:
             period = <int64_t>s.initial_count << timer_shift(s)
             if now - s.timer_start < period:
                 expiry = s.timer_start + period

@@ -70,6 +70,9 @@ cdef enum:
     BASE_X2APIC = 0x400
     BASE_ENABLE = 0x800
 
+# A count that has run out in one-shot mode stays at 0 until the initial count is written, whatever the mode then is.
+cdef enum: TIMER_STOPPED = -0x4000000000000000
+
 cdef struct ApicState:
     # Saved.
     uint64_t base                   # IA32_APIC_BASE
@@ -80,7 +83,7 @@ cdef struct ApicState:
     uint64_t icr
     uint32_t lvt[7]
     uint32_t initial_count, divide
-    int64_t timer_start             # virtual time at which the current count was initial_count
+    int64_t timer_start             # virtual time at which the current count was initial_count, or TIMER_STOPPED
     uint64_t tsc_deadline
     uint8_t lint[2]                 # pin levels
     uint8_t extint                  # an ExtINT message waits for its acknowledge cycle

@@ -63,7 +63,7 @@ cdef void reset_registers(ApicState* s) noexcept nogil:
 
 cdef uint32_t current_count(const ApicState* s, int64_t now) noexcept nogil:
     cdef uint64_t ticks
-    if s.initial_count == 0 or timer_mode(s) >= TIMER_TSC_DEADLINE:
+    if s.initial_count == 0 or s.timer_start == TIMER_STOPPED or timer_mode(s) >= TIMER_TSC_DEADLINE:
         return 0
     ticks = <uint64_t>(now - s.timer_start) >> timer_shift(s)
     if timer_mode(s) == TIMER_PERIODIC:

@@ -83,7 +83,7 @@ fdp_excptn_only    | 7.0.ebx.6       | fpu |  | x87 data pointer saved on except
 smep               | 7.0.ebx.7       |  |  | supervisor mode execution prevention
 bmi2               | 7.0.ebx.8       |  |  | BZHI, MULX, PDEP, PEXT, RORX, SARX ...
 erms               | 7.0.ebx.9       |  |  | fast REP MOVSB
-invpcid            | 7.0.ebx.10      | pcid |  | INVPCID
+invpcid            | 7.0.ebx.10      | lm |  | INVPCID
 zero_fcs_fds       | 7.0.ebx.13      | fpu |  | x87 CS and DS deprecated (saved as zero)
 avx512f            | 7.0.ebx.16      | avx2 |  | AVX-512 foundation
 rdseed             | 7.0.ebx.18      |  |  | RDSEED
@@ -192,6 +192,7 @@ idle_hlt           | 8000000a.edx.30 | svm |  | idle HLT intercept
 svme_addr_chk      | 8000000a.edx.28 | svm |  | VMRUN, VMLOAD and VMSAVE check the block's address for #GP
 perfctr_core       | 80000001.ecx.23 | msr |  | six core performance counters (AMD)
 invlpgb            | 80000008.ebx.3  | lm |  | INVLPGB and TLBSYNC
+pks                | 7.0.ecx.31      | lm,msr |  | protection keys for supervisor pages
 """
 
 

@@ -55,6 +55,7 @@ FE | MTRRCAP | mtrr | =508 | ro | - | 8 variable ranges, fixed ranges, write com
 400-47F | MC | mca | @mc_bank | @ | - | machine check banks: control, status, address, information
 480-492 | VMX_CAPABILITY | vmx | @vmx_capability | @ | - | what VMX operation supports
 6E0 | TSC_DEADLINE | tsc_deadline | @tsc_deadline | @ | - | local APIC timer's deadline
+6E1 | PKRS | pks | @pkrs | @ | - | protection keys of supervisor pages
 800-8FF | X2APIC | x2apic | @x2apic | @ | - | local APIC registers in x2APIC mode
 DA0 | XSS | xsaves | xss | mask=0 | - | supervisor state components that XSAVES saves; there are none
 C0000080 | EFER | lm/nx/syscall/svm | @efer | @ | - | extended features: SYSCALL, long mode, no-execute, SVM, FXSR

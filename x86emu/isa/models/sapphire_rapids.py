@@ -20,7 +20,7 @@ MODEL = CpuModel(
         "pln",
         "pclmulqdq aes movbe rdrand rdseed x2apic tsc_deadline pcid invpcid xsave xsaveopt xsavec xgetbv1 xsaves",
         "avx avx2 f16c fma bmi1 bmi2 avx512f avx_vnni vaes vpclmulqdq gfni sha adx fsgsbase tsc_adjust smep smap umip",
-        "pku la57 erms fsrm fzrm fsrs clflushopt clwb rdpid waitpkg movdiri movdir64b serialize cldemote wbnoinvd",
+        "pku pks la57 erms fsrm fzrm fsrs clflushopt clwb rdpid waitpkg movdiri movdir64b serialize cldemote wbnoinvd",
         "3dnowprefetch abm pdpe1gb arat aperfmperf arch_capabilities zero_fcs_fds fdp_excptn_only",
     ),
     max_basic=0x20,
