@@ -18,8 +18,8 @@ org 0
 DESCRIPTOR      equ 0x7000              ; fw_cfg DMA descriptor: control, length, address, all big-endian
 ENTRY           equ 0x7040              ; one directory entry: size dd, select dw, reserved dw, name 56 bytes
 GDT             equ 0x7100              ; copied here because LTR writes to it
-PLAN            equ 0x8000              ; the plan, at most 32 KiB
-PLAN_BYTES      equ 0x8000
+PLAN            equ 0xE000              ; the plan, at most 8 KiB
+PLAN_BYTES      equ 0x2000
 
 ; The plan (little-endian).
 PLAN_MAGIC      equ PLAN + 0            ; "X86EMUBP"

@@ -179,6 +179,7 @@ BAD = {
     "cut-off multiboot": (
         multiboot_header(1 << 16, 0x100000, 0x100000, 0x110000, 0, 0) + bytes(99), "asks for 65536 bytes",
     ),
+    "loads over the plan": (elf32([(0xC000, 0xC000, b"code", 0x3000)], 0, PVH_NOTE), "where the firmware works"),
     "loads over the firmware": (elf32([(0xF0000, 0xF0000, b"code", 4)], 0, PVH_NOTE), "where the firmware works"),
     "loads beyond memory": (elf32([(0, 1 << 30, b"code", 4)], 0, PVH_NOTE), "more with --memory"),
 }  # fmt: skip

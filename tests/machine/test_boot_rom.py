@@ -59,6 +59,14 @@ def test_multiboot_kernel_gets_its_information(tmp_path: Path) -> None:
     assert 62 << 20 <= ram_of([(base, n, kind) for _, base, n, kind in rows]) <= MEMORY
 
 
+def test_multiboot_kernel_below_64_kib(tmp_path: Path) -> None:
+    code = SET_LINE_32 + b"\x8b\x73\x10" + SAY_AND_LEAVE_32
+    kernel = tmp_path / "low.elf"
+    body = multiboot_header() + code
+    kernel.write_bytes(elf32([(0x8000, 0x8000, body + bytes(0x5000 - len(body)), 0x6000)], 0x800C))
+    assert boot(kernel, append="one two").serial.text == "low.elf one two"
+
+
 def test_pvh_kernel_gets_its_start_info(tmp_path: Path) -> None:
     code = SET_LINE_32 + b"\x8b\x73\x18" + SAY_AND_LEAVE_32
     note = struct.pack("<III4sI", 4, 4, 18, b"Xen\0", 0x100000)

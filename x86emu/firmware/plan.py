@@ -22,11 +22,13 @@ MAGIC = b"X86EMUBP"
 HEADER = struct.Struct("<8sHHHHIIIIIIII")
 PIECE = struct.Struct("<QII")
 ZEROS = 0xFFFF_FFFF
-PLAN_BYTES = 0x8000
+PLAN_BYTES = 0x2000
 MAP_ENTRY_BYTES, MAP_MAX_ENTRIES = 24, 128
 
 # Memory that the loaders may count on below 1 MiB: the ROM works below 64 KiB, the firmware above 636 KiB or so.
+# A kernel may lie between the ROM's stack and descriptors and the plan, too.
 LOW_FIRST, LOW_END = 0x1_0000, 0x9_0000
+KERNEL_FIRST, PLAN_FIRST = 0x8000, 0xE000
 # The firmware keeps ACPI tables and its own data at the top of RAM below 4 GiB.
 FIRMWARE_RESERVE = 0x10_0000
 
@@ -94,7 +96,8 @@ class BootPlan:
                     f"{self.file}: loading it needs memory up to {piece.end - 1:#x}, the guest has {limit >> 20} MiB to"
                     f" load into; give it more with --memory"
                 )
-            if piece.address < LOW_FIRST or piece.address < 0x10_0000 and piece.end > 0xA_0000:
+            below_plan = KERNEL_FIRST <= piece.address and piece.end <= PLAN_FIRST
+            if not below_plan and (piece.address < LOW_FIRST or piece.address < 0x10_0000 and piece.end > 0xA_0000):
                 raise UserInputError(
                     f"{self.file}: wants to be loaded at {piece.address:#x}, where the firmware works; a kernel linked"
                     " at 1 MiB or above would do"
