@@ -114,6 +114,8 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     parts.add_argument("--vga-rom", metavar="FILE", help="VGA BIOS (default: Debian's SeaVGABIOS)")
     parts.add_argument("--debug-exit", metavar="PORT", nargs="?", const=0xF4, type=_integer,
                        help="port by which the guest ends the run (default f4h when given)")  # fmt: skip
+    parts.add_argument("--device", metavar="NAME", action="append", default=[],
+                       help="pc-testdev: what test images ask for beyond a PC")  # fmt: skip
     kernel = boot.add_argument_group("a kernel, loaded by the boot ROM through the same firmware")
     kernel.add_argument("--kernel", metavar="FILE", help="bzImage, multiboot ELF or PVH ELF")
     kernel.add_argument("--initrd", metavar="FILE", help="initial RAM disk (first module of a multiboot kernel)")
@@ -188,6 +190,7 @@ def build_machine(options: argparse.Namespace) -> Machine:
             vga_rom=path(options.vga_rom),
             option_roms=tuple(Path(text) for text in options.option_rom),
             debug_exit_port=options.debug_exit,
+            devices=tuple(dict.fromkeys(options.device)),
         )
     )
 

@@ -274,6 +274,8 @@ class Board:
         if self.config.debug_exit_port is not None:
             leave = self.add_device(IsaDebugExit(self._debug_exit))
             ports.map(self.config.debug_exit_port, 4, leave.read, leave.write, "isa-debug-exit")
+        if "pc-testdev" in self.config.devices:
+            isa_ports.wire_test_device(self)
 
     def _line(self, number: int, name: str) -> IrqLine:
         """An ISA interrupt line into the PIIX3."""

@@ -26,6 +26,7 @@ UNITS = {"": MIB, "K": KIB, "M": MIB, "G": GIB, "T": 1 << 40}
 AHCI_PORTS = 6
 VIRTIO_SLOTS = 28  # PCI devices 3 to 30
 EPOCH = datetime(2025, 1, 1)
+FURTHER_DEVICES = ("pc-testdev",)
 
 
 def parse_memory(text: str | int) -> int:
@@ -75,6 +76,7 @@ class MachineConfig:
     ``boot`` is up to three letters of a floppy, c disk, d CD-ROM, n network.  ``date`` is what the real-time clock
     shows at power-on.  ``snapshot`` keeps what the guest writes to its disks in memory.  ``virtio_consoles`` are the
     ports of a virtio console, None for a terminal or the name of a port for programs; ``printer`` puts one at LPT1.
+    ``devices`` are of those that no PC has: `FURTHER_DEVICES`.
     """
 
     bios: Path
@@ -95,6 +97,7 @@ class MachineConfig:
     vga_rom: Path | None = None
     option_roms: tuple[Path, ...] = ()
     debug_exit_port: int | None = None
+    devices: tuple[str, ...] = ()
     virtio_rng: bool = False
     virtio_consoles: tuple[str | None, ...] = ()
     balloon: bool = False
@@ -161,3 +164,6 @@ class MachineConfig:
             raise UserInputError(f"--virtio-console: up to {LARGEST_PORTS} ports, of which no two have the same name")
         if self.debug_exit_port is not None and not 0 <= self.debug_exit_port <= 0xFFFC:
             raise UserInputError(f"--debug-exit {self.debug_exit_port:#x}: is no port; 0xf4 would do")
+        for device in self.devices:
+            if device not in FURTHER_DEVICES:
+                raise UserInputError(f"--device {device}: no such device; {', '.join(FURTHER_DEVICES)} would do")
