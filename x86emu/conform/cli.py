@@ -45,6 +45,9 @@ def add_parser(commands: Any) -> None:
     run.add_argument("--limit", type=_positive, metavar="N", help="at most N cases of each file of vectors")
     run.add_argument("--mode", choices=["64", "32"], help="only 64- or 32-bit cases")
     run.add_argument("--row", action="append", default=[], metavar="MNEMONIC", help="only rows of this mnemonic")
+    run.add_argument("--only", action="append", default=[], metavar="PATTERN",
+                     help="only units (files, tests) of this name, with * and ?; vmx:NAME is a sub-test")  # fmt: skip
+    run.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="for a test that runs a machine")
     run.add_argument("--resume", action="store_true", help="go on with an interrupted run of the same options")
     run.add_argument("--output", "-o", type=Path, metavar="FILE", help="write the results as JSON")
     run.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML")
@@ -55,6 +58,8 @@ def add_parser(commands: Any) -> None:
     report.add_argument("results", nargs="+", type=Path, metavar="FILE")
     report.add_argument("--html", type=Path, metavar="FILE", help="write one HTML page")
     report.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML (of one run)")
+    report.add_argument("--scoreboard", type=Path, metavar="FILE",
+                        help="write verdicts by test, an engine a column, into a page's marked region")  # fmt: skip
     report.add_argument("--markdown", type=Path, metavar="FILE", help="write the table of the documentation")
     actions.add_parser("list", help="list suites and engines")
 
@@ -63,6 +68,16 @@ def _positive(text: str) -> int:
     value = _whole(text)
     if value <= 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not above 0")
+    return value
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0; 60 or 2.5 would do")
     return value
 
 
@@ -90,6 +105,7 @@ def _run(options: argparse.Namespace) -> int:
         Options(
             options.suite, options.engine, options.directory, options.seed, options.count, options.limit,
             (int(options.mode),) if options.mode else (64, 32), tuple(name.upper() for name in options.row),
+            only=tuple(options.only), timeout=options.timeout,
         ),
         options.jobs, journal, options.resume, Progress, options.cluster,
     )  # fmt: skip
@@ -104,7 +120,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from x86emu.conform import report
+    from x86emu.conform import report, scoreboard
     from x86emu.conform.results import read_run
 
     runs = [read_run(path) for path in options.results]
@@ -116,7 +132,9 @@ def _report(options: argparse.Namespace) -> int:
         report.write(options.junit, report.junit(runs[0]))
     if options.markdown:
         report.write(options.markdown, report.markdown(runs))
-    if not (options.html or options.junit or options.markdown):
+    if options.scoreboard:
+        scoreboard.put(options.scoreboard, scoreboard.markdown(runs))
+    if not (options.html or options.junit or options.markdown or options.scoreboard):
         for run in runs:
             print(report.summary(run))
     return OK

@@ -7,6 +7,7 @@ from html import escape
 from pathlib import Path
 from xml.etree import ElementTree
 
+from x86emu.conform import scoreboard
 from x86emu.conform.cases import environment_reason, usable
 from x86emu.conform.results import Run
 from x86emu.conform.suite import load_suite
@@ -108,6 +109,7 @@ def summary(run: Run, shown: int = 20) -> str:
         f"{run.suite}: engine {run.engine}, judged by {run.oracle}: {run.cases:,} cases, {run.failed:,} differ, "
         f"{len(run.errors)} errors{rate}"
     ]
+    lines += scoreboard.lines(run)
     rows = run.failed_rows()
     for name, count in list(rows.items())[:shown]:
         lines.append(f"  {count:6,}  {name}")
@@ -141,6 +143,8 @@ def junit(run: Run) -> str:
         if unit.failed:
             text = "\n".join(f"{f.case} {f.code} {f.text}: {'; '.join(f.differences)}" for f in unit.failures)
             ElementTree.SubElement(case, "failure", message=f"{unit.failed} of {unit.cases} cases differ").text = text
+        if unit.verdict.startswith(("SKIP", "LEFT OUT")):
+            ElementTree.SubElement(case, "skipped", message=unit.note or unit.verdict)
         if unit.errors:
             ElementTree.SubElement(case, "error", message=unit.errors[0]).text = "\n".join(unit.errors)
     return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(suite, encoding="unicode") + "\n"
@@ -183,6 +187,7 @@ def html(runs: list[Run]) -> str:
     for run in runs:
         parts.append(f"<h2>{escape(run.suite)}</h2>")
         parts += [f"<p>{escape(note)}</p>" for note in run.notes]
+        parts += scoreboard.table_html(run)
         parts += _failures_html(run)
         if run.errors:
             parts.append(

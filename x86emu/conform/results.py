@@ -51,6 +51,12 @@ class UnitResult:
     """Input that could not be used, engines that raised: sentences with file and case number."""
     seconds: float = 0.0
     """Of processor time of the engine under test, where it was measured alone; otherwise of the unit."""
+    verdict: str = ""
+    """Where units are tests that judge themselves: PASS, FAIL, SKIP, ABORT, RESET, TIMEOUT, LEFT OUT, with counts."""
+    group: str = ""
+    """The part of the scoreboard that such a unit belongs to."""
+    note: str = ""
+    """Why it was skipped or left out."""
 
 
 @dataclass

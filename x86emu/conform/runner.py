@@ -12,11 +12,12 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from dataclasses import asdict, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, TextIO
 
 from x86emu.conform.results import Run, UnitResult, unit_from
-from x86emu.conform.suite import Options, load_suite
+from x86emu.conform.suite import Options, Suite, load_suite
 from x86emu.errors import UserInputError
 
 CLUSTER_TIMEOUT = 10
@@ -178,6 +179,19 @@ def _results(units: list[str], options: Options, jobs: int, cluster: str | None)
             raise
 
 
+def _selected(suite: Suite, options: Options) -> list[str]:
+    """The units that --only names. Raises UserInputError for a pattern that names none."""
+    units = suite.units(options)
+    if not options.only or getattr(suite, "selects", False):
+        return units
+    for pattern in options.only:
+        if not any(fnmatchcase(unit, pattern) for unit in units):
+            raise UserInputError(
+                f"--only {pattern}: the suite {options.suite} has no such unit; {', '.join(units[:3])} would do."
+            )
+    return [unit for unit in units if any(fnmatchcase(unit, pattern) for pattern in options.only)]
+
+
 def run_suite(
     options: Options,
     jobs: int = 1,
@@ -200,7 +214,7 @@ def run_suite(
         )
     if options.directory is not None and not options.directory.is_dir():
         raise UserInputError(f"{options.directory} is no directory.")
-    units = suite.units(options)
+    units = _selected(suite, options)
     options = replace(options, features=tuple(sorted(suite.features(options))))
     keeper = Journal(journal, options, resume) if journal is not None else None
     wanted = set(units)

@@ -27,6 +27,10 @@ class Options:
     """Mnemonics; empty for all."""
     features: tuple[str, ...] = ()
     """Features that the cases are limited to, as the process that began the run found them; workers use the same."""
+    only: tuple[str, ...] = ()
+    """Patterns of the units that are wanted; empty for all."""
+    timeout: float | None = None
+    """Seconds for a unit of a suite that limits them; None for what the suite says."""
     extra: dict[str, str] = field(default_factory=dict)
 
 
