@@ -71,7 +71,7 @@ def bad_pdptes(guest: SvmGuest, mask: int) -> int:
 
 
 EFER_OF_MAX = 0x5D01
-CR4_OF_MAX = 0x771FFF
+CR4_OF_MAX = 0x1771FFF
 
 
 def names(guest: SvmGuest) -> list[str]:
