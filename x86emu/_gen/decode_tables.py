@@ -37,6 +37,9 @@ CLASS_GPR, CLASS_BYTE, CLASS_PLAIN, CLASS_REX, CLASS_SEGMENT = range(5)
 IMMEDIATES = {"b": 1, "w": 2, "z": 3, "v": 4, "d": 9, "q": 10}
 IMMEDIATE_FAR, IMMEDIATE_OFFSET, IMMEDIATE_JB, IMMEDIATE_JZ, IMMEDIATE_REGISTER = 5, 6, 7, 8, 11
 
+# An opcode's shape: ModRM follows; its mod field means nothing; above them the kind of the immediate
+SHAPE_MODRM, SHAPE_NO_MOD = 1, 2
+
 # RowInfo.vex
 VEX_LENGTHS = {"": 0, "128": 1, "256": 2, "LIG": 3}
 VEX_NO_VVVV, VEX_AVX, VEX_VSIB, VEX_ELEMENTS = 4, 8, 16, 32
@@ -260,19 +263,7 @@ class Compiler:
                 attributes |= bit
         attributes |= address_size << ADDRESS_SIZE_SHIFT
         letter = "dwdq"[address_size]
-        immediates = []
-        for operand in row.operands:
-            if operand.letter == "I":
-                immediates.append(IMMEDIATES[operand.size])
-            elif operand.letter == "L":
-                immediates.append(IMMEDIATE_REGISTER)
-            elif operand.letter == "A":
-                immediates.append(IMMEDIATE_FAR)
-            elif operand.letter == "O":
-                immediates.append(IMMEDIATE_OFFSET)
-            elif operand.letter == "J":
-                immediates.append(IMMEDIATE_JB if operand.size == "b" else IMMEDIATE_JZ)
-        immediates = (immediates + [0, 0])[:2]
+        immediates = immediates_of(row)
         plans = []
         for size in SIZES:
             for memory in (False, True):
@@ -345,13 +336,57 @@ def clones(row: Row) -> list[tuple[str, str, int]]:
     return [(mnemonic, prefix, size) for mnemonic, prefix in made for size in sizes]
 
 
+def immediates_of(row: Row) -> list[int]:
+    """Kinds of the immediates of a row: two of them, 0 for none."""
+    kinds = []
+    for operand in row.operands:
+        if operand.letter == "I":
+            kinds.append(IMMEDIATES[operand.size])
+        elif operand.letter == "L":
+            kinds.append(IMMEDIATE_REGISTER)
+        elif operand.letter == "A":
+            kinds.append(IMMEDIATE_FAR)
+        elif operand.letter == "O":
+            kinds.append(IMMEDIATE_OFFSET)
+        elif operand.letter == "J":
+            kinds.append(IMMEDIATE_JB if operand.size == "b" else IMMEDIATE_JZ)
+    return (kinds + [0, 0])[:2]
+
+
+def shapes() -> bytes:
+    """What follows each opcode of each map (SHAPE_* of core/decode.pxd) whatever its row, and where it has none.
+
+    Processors find the end of an instruction by its opcode alone, before they find it undefined: the maps 0F38 and 0F3A
+    have ModRM throughout, the latter an immediate byte too, in VEX encodings too; the VEX map of 0F follows the legacy one.
+    """
+    rows: dict[tuple[int, int], list[Row]] = {}
+    for row in load_rows():
+        if row.feature in ("pre186", "pre386"):
+            continue
+        for opcode in range(row.opcode[-1], row.opcode[-1] + (8 if row.plus_r else 1)):
+            rows.setdefault((row.map, opcode), []).append(row)
+
+    def shape(opcode_map: int, opcode: int) -> int:
+        if opcode_map >= 2:
+            return SHAPE_MODRM | (IMMEDIATES["b"] << 4 if opcode_map == 3 else 0)
+        here = rows.get((opcode_map, opcode), [])
+        if not here:
+            return SHAPE_MODRM if opcode_map == 1 and opcode >= 0x40 else 0
+        plain = [row for row in here if not row.prefix] or [row for row in here if row.prefix == "NP"] or here
+        result = SHAPE_MODRM if any(row.has_modrm for row in here) else 0
+        if any(operand.letter in "CD" for row in here for operand in row.operands):
+            result |= SHAPE_NO_MOD
+        return result | max(immediates_of(row)[0] for row in plain) << 4
+
+    return bytes(shape(m if m < 4 else m - 3, opcode) for m in range(7) for opcode in range(256))
+
+
 def generate(handlers: set[str]) -> tuple[str, list[str]]:
     """Text of decode_tables.py, and the operand forms that have no handler."""
     compiler = Compiler(handlers)
     candidates: dict[tuple[int, int, int], list[tuple[tuple[int, ...], int]]] = {}
     infos: list[bytes] = []
     descriptions: list[str] = []
-    has_modrm: set[tuple[int, int]] = set()
     for row in load_rows():
         for mnemonic, prefix, address_size in clones(row):
             number = len(infos)
@@ -359,8 +394,6 @@ def generate(handlers: set[str]) -> tuple[str, list[str]]:
             descriptions.append(f"{mnemonic} {row.source}")
             last = row.opcode[-1]
             for opcode in range(last, last + 8) if row.plus_r else [last]:
-                if row.has_modrm:
-                    has_modrm.add((row.map, opcode))
                 if row.extension is not None:
                     extensions = [row.extension]
                 elif row.modrm is not None:
@@ -378,7 +411,6 @@ def generate(handlers: set[str]) -> tuple[str, list[str]]:
                 found = sorted(candidates.get((opcode_map, opcode, extension), []))
                 starts.append((len(order), len(found)))
                 order += [number for _, number in found]
-    modrm = bytes(int((m, o) in has_modrm) for m in range(7) for o in range(256))
     # A__B does both instructions in one record, A__and__B in two.
     fused = [(name.split("__")[0], name.split("__")[-1], name) for name in sorted(handlers)
              if "__" in name and not name.endswith("_at_base")]
@@ -397,7 +429,7 @@ def generate(handlers: set[str]) -> tuple[str, list[str]]:
         f"PLANS = {b''.join(compiler.plans)!r}",
         f"STARTS = {b''.join(struct.pack('<2H', *s) for s in starts)!r}",
         f"ORDER = {struct.pack(f'<{len(order)}H', *order)!r}",
-        f"HAS_MODRM = {modrm!r}",
+        f"SHAPES = {shapes()!r}",
         f"AT_BASE = {[(compiler.numbers[name], compiler.numbers[f'{name}_at_base']) for name in based]!r}",
         f"FUSED = {[(*map(compiler.numbers.__getitem__, parts), '__and__' in parts[2]) for parts in fused]!r}",
     ]

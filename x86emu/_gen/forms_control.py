@@ -53,13 +53,15 @@ def counted(size: str, address: str) -> str:
 
 
 def unconditional(size: str) -> str:
-    """JMP, CALL and RET. The target is checked before anything is pushed, and before RET releases the stack."""
+    """JMP, CALL and RET. The target is checked before anything is pushed, and before RET releases the stack; but Intel's
+    processors have pushed in 64-bit mode when they find it not canonical."""
     ctype = SIZES[size]
     checked = ("if unlikely(not check_target(c, i, rip)):", "    return")
+    call_checked = ("if unlikely(not check_call(c, i, rip)):", "    return") if size == "q" else checked
     pushed = (f"if unlikely(not push(c, i, <{ctype}>next_rip_of(c, i))):", "    return", "expect_return(c, i)")
     out = terminal(f"JMP_J{size}", f"take_{size}(c, i, target_{size}(c, i))")
     direct = f"cdef uint64_t rip = target_{size}(c, i)"
-    out += terminal(f"CALL_J{size}_slowly", direct, *checked, *pushed, f"take_{size}(c, i, rip)")
+    out += terminal(f"CALL_J{size}_slowly", direct, *call_checked, *pushed, f"take_{size}(c, i, rip)")
     out += terminal(
         f"CALL_J{size}",
         direct,
@@ -82,7 +84,7 @@ def unconditional(size: str) -> str:
     )
     for form, target in (("R", from_register), ("M", from_memory)):
         out += terminal(f"JMP_{form}{size}", *target, *checked, "goto_indirect(c, i, rip)")
-        out += terminal(f"CALL_{form}{size}", *target, *checked, *pushed, "goto_indirect(c, i, rip)")
+        out += terminal(f"CALL_{form}{size}", *target, *call_checked, *pushed, "goto_indirect(c, i, rip)")
     popped = (f"cdef {ctype} rip", "if unlikely(not stack_load(c, i, c.r[RSP], &rip)):", "    return", *checked)
     released = f"set_sp(c, c.r[RSP] + {BYTES[size]})"
     out += terminal(f"RET_{size}_slowly", *popped, released, "goto_return(c, i, rip)")

@@ -114,6 +114,7 @@ cdef class BatchRunner:
         cdef uint64_t at = case.rip - self.code_linear, length = case.code_length, value, end
         cdef int n, top = (case.status >> 11) & 7, vector = -1
         cdef uint32_t step
+        cdef bint alignment
         if at + length > self.code_bytes:
             length = self.code_bytes - at
         if at != self.code_at or length != self.code_length or memcmp(self.code + at, case.code, length):
@@ -127,6 +128,7 @@ cdef class BatchRunner:
         # ---- registers
         memcpy(c.r, case.gpr, 128)
         c.r[REG_RIP] = case.rip
+        alignment = ((c.rflags ^ case.rflags) & FLAG_AC) != 0
         write_rflags(c, case.rflags)
         memcpy(&c.mxcsr, &case.mxcsr, 4)
         for n in range(16):
@@ -145,7 +147,8 @@ cdef class BatchRunner:
         c.interrupt_shadow = 0
         c.pending_debug = 0
         c.cr2 = 0
-        if c.cpl != 3 or self.mode != case.mode or c.seg[DS].access != 3:
+        if (c.cpl != 3 or self.mode != case.mode or c.seg[DS].access != 3
+                or alignment):
             self.user_mode(c, case.mode)
         # ---- run
         end = case.rip + length

@@ -156,11 +156,12 @@ cdef void emit(Builder* b, Decoded* d, uint32_t mode, uint32_t ip, uint32_t page
     cdef const Plan* plan = d.plan
     cdef int64_t target
     cdef uint32_t first = b.n_records
+    cdef bint stored = plan.after and not plan.before    # what the handler raises comes before the faults of the store
     if mode & MODE_HOOKED:
         add(b, hook, d.length, ip)
     if mode & MODE_GUEST and d.row.intercept and not d.row.attributes & ROW_NOACCESS:
         put_intercept(b, d, ip)
-    if d.memory and not d.row.vex & VEX_VSIB:
+    if d.memory and not d.row.vex & VEX_VSIB and not stored:
         operand_address(b, d, mode, ip)
     if mode & MODE_GUEST and d.row.intercept and d.row.attributes & ROW_NOACCESS:
         put_intercept(b, d, ip)          # INVLPG: the exit tells the address
@@ -183,6 +184,8 @@ cdef void emit(Builder* b, Decoded* d, uint32_t mode, uint32_t ip, uint32_t page
         r.aux = 1 if 0 <= target < 4096 and (d.operand_size or mode & MODE_CODE == MODE_CODE16) else 0
         if page_offset + ip + d.length < 4096:
             r.aux |= 2
+    if stored:
+        operand_address(b, d, mode, ip)
     if plan.after:
         r = add(b, handler_by_number(plan.after), d.length, ip)
         put_address(r, d)

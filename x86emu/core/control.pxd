@@ -7,7 +7,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
 from x86emu.core.state cimport *
 from x86emu.core.mmu cimport canonical
 from x86emu.core.trace cimport goto_linked, goto_linked_checked, goto_indirect, expect_return, goto_return
-from x86emu.core.control_far cimport take_far, fall_far, refuse_target
+from x86emu.core.control_far cimport take_far, fall_far, refuse_target, refuse_call
 
 cdef inline bint target_allowed(Cpu* c, uint64_t rip) noexcept nogil:
     """Whether rip lies in CS and is canonical; with 5-level paging False may just mean that check_target() must look."""
@@ -20,6 +20,13 @@ cdef inline bint check_target(Cpu* c, Insn* i, uint64_t rip) noexcept nogil:
     if likely(target_allowed(c, rip) or ((c.mode & MODE_CODE) == MODE_CODE64 and canonical(c, rip))):
         return True
     refuse_target(c, i)
+    return False
+
+cdef inline bint check_call(Cpu* c, Insn* i, uint64_t rip) noexcept nogil:
+    """check_target() of CALL in 64-bit mode."""
+    if likely(target_allowed(c, rip) or canonical(c, rip)):
+        return True
+    refuse_call(c, i)
     return False
 
 # Targets of direct branches by operand size.

@@ -8,3 +8,5 @@ cdef void take_far(Cpu* c, Insn* i, uint64_t rip) noexcept nogil
 cdef void fall_far(Cpu* c, Insn* i, uint64_t rip) noexcept nogil
 # The target lies outside CS or is not canonical: #GP(0).
 cdef void refuse_target(Cpu* c, Insn* i) noexcept nogil
+# The target of a CALL in 64-bit mode is not canonical: the fault of the push, where it has one, or #GP(0).
+cdef void refuse_call(Cpu* c, Insn* i) noexcept nogil

@@ -46,6 +46,10 @@ cdef enum:
     ROW_W1 = 0x800
     ROW_B0 = 0x1000
 
+cdef enum:                   # of an opcode, whatever the row: _gen/decode_tables.py; bits 7:4 are the kind of its immediate
+    SHAPE_MODRM = 1
+    SHAPE_NO_MOD = 2         # ModRM.mod is ignored: always a register
+
 cdef enum:
     VEX_LENGTH = 3
     VEX_NO_VVVV = 4          # VEX.vvvv must be 1111b

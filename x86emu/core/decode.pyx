@@ -3,7 +3,8 @@
 
 Nothing here knows an opcode but the prefixes and the escape bytes of the opcode maps; the rest is in isa/rows_*.py.
 Departs from the manual where silicon does: of several F2/F3 prefixes the last counts; a REX prefix that is not the last
-prefix is ignored (2.2.1).  VEX prefixes (2.3) lead to opcode maps of their own; a processor whose model has no feature with
+prefix is ignored (2.2.1).  An encoding that is #UD is fetched to its end first, whose place its opcode tells (SHAPES of
+_gen/decode_tables.py), so that a page fault or #GP for its length comes before the #UD.  VEX prefixes (2.3) lead to opcode maps of their own; a processor whose model has no feature with
 VEX takes C4 and C5 for LES and LDS whatever follows.
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int8_t, int16_t, int32_t, int64_t, uintptr_t
@@ -19,12 +20,12 @@ cdef packed struct Start:
     uint16_t first, count
 
 cdef bytes _rows = _tables.ROWS, _plans = _tables.PLANS, _starts = _tables.STARTS, _order = _tables.ORDER
-cdef bytes _has_modrm = _tables.HAS_MODRM
+cdef bytes _shapes = _tables.SHAPES
 cdef const RowInfo* rows = <const RowInfo*><const char*>_rows
 cdef const Plan* plans = <const Plan*><const char*>_plans
 cdef const Start* starts = <const Start*><const char*>_starts
 cdef const uint16_t* order = <const uint16_t*><const char*>_order
-cdef const uint8_t* has_modrm = <const uint8_t*><const char*>_has_modrm
+cdef const uint8_t* shapes = <const uint8_t*><const char*>_shapes
 
 assert sizeof(RowInfo) * len(_tables.ROW_NAMES) == len(_rows), (sizeof(RowInfo), len(_rows), len(_tables.ROW_NAMES))
 assert len(_plans) % sizeof(Plan) == 0, sizeof(Plan)
@@ -144,7 +145,8 @@ cdef inline uint8_t register_slot(uint8_t spec, uint8_t argument, uint8_t modrm,
 cdef int decode(const uint8_t* p, uint32_t available, uint32_t mode, const uint8_t* features, Decoded* d) noexcept nogil:
     cdef uint32_t at = 0, k, code = mode & MODE_CODE, opcode_map = 0, n
     cdef uint8_t b, rex = 0, rep = 0, operand_66 = 0, address_67 = 0, modrm = 0, opcode, mod = 0, rm, sib, size, matched
-    cdef bint modrm_there, vex = False, vex_prefixed = False
+    cdef uint8_t shape, immediate1, immediate2
+    cdef bint modrm_there, vex = False, refused = False      # refused: #UD whatever row there is
     cdef uint8_t vvvv = 0, vex_length = 0
     cdef const Start* start
     cdef const RowInfo* row = NULL
@@ -174,14 +176,9 @@ cdef int decode(const uint8_t* p, uint32_t available, uint32_t mode, const uint8
             rep = b
         elif b == 0xF0:
             d.lock = 1
-        elif b == 0x2E:
-            d.segment_override = CS
-        elif b == 0x36:
-            d.segment_override = SS
-        elif b == 0x3E:
-            d.segment_override = DS
-        elif b == 0x26:
-            d.segment_override = ES
+        elif b & 0xE7 == 0x26:
+            if code != MODE_CODE64:          # ES, CS, SS, DS overrides are ignored there (2.1.1)
+                d.segment_override = b >> 3 & 3
         elif b == 0x64 and not early:
             d.segment_override = FS
         elif b == 0x65 and not early:
@@ -192,8 +189,6 @@ cdef int decode(const uint8_t* p, uint32_t available, uint32_t mode, const uint8
         else:
             break
         rex = 0
-    if code == MODE_CODE64 and d.segment_override < FS:
-        d.segment_override = 0xFF        # ES, CS, SS, DS overrides are ignored (2.1.1)
     opcode = b
     if b == 0x0F:
         if at >= longest:
@@ -203,8 +198,9 @@ cdef int decode(const uint8_t* p, uint32_t available, uint32_t mode, const uint8
         opcode = p[at]
         at += 1
         opcode_map = 1
-        if opcode == 0x38 or opcode == 0x3A:
-            opcode_map = 2 if opcode == 0x38 else 3
+        if opcode & 0xF8 == 0x38:            # 39h and 3Bh to 3Fh are escapes without instructions
+            refused = opcode > 0x3A or opcode == 0x39
+            opcode_map = 3 if opcode & 2 else 2
             if at >= longest:
                 return TOO_LONG
             if at >= available:
@@ -218,16 +214,19 @@ cdef int decode(const uint8_t* p, uint32_t available, uint32_t mode, const uint8
             return TOO_LONG
         if at >= available:
             return NEED_MORE
-        if code == MODE_CODE64 or p[at] >= 0xC0:
+        # of the map's bits the low two tell the length; where they are 0 it is that of LES
+        if (code == MODE_CODE64 or p[at] >= 0xC0) and (b == 0xC5 or p[at] & 3):
             vex = True
-            vex_prefixed = operand_66 or rep or rex or d.lock
+            refused = operand_66 or rep or rex or d.lock
+            if b == 0xC4 and p[at] & 31 > 3:
+                refused = True
             k = 2 if b == 0xC5 else 3            # bytes left up to the opcode
             if at + k > longest:
                 return TOO_LONG
             if at + k > available:
                 return NEED_MORE
             rex = (~p[at] >> 5 & 7) if b == 0xC4 else (~p[at] >> 5 & 4)
-            opcode_map = 3 + (p[at] & 31 if b == 0xC4 else 1)
+            opcode_map = 3 + (p[at] & 3 if b == 0xC4 else 1)
             b = p[at + k - 2]                    # W vvvv L pp
             if k == 3:
                 rex |= b >> 4 & 8
@@ -240,10 +239,8 @@ cdef int decode(const uint8_t* p, uint32_t available, uint32_t mode, const uint8
                 rex &= 0x48
             opcode = p[at + k - 1]
             at += k
-            if opcode_map < 4 or opcode_map > 6:
-                d.length = <uint8_t>at
-                return UNDEFINED
-    modrm_there = has_modrm[opcode_map * 256 + opcode]
+    shape = shapes[opcode_map * 256 + opcode]
+    modrm_there = shape & SHAPE_MODRM
     if modrm_there:
         if at >= longest:
             return TOO_LONG
@@ -333,7 +330,7 @@ cdef int decode(const uint8_t* p, uint32_t available, uint32_t mode, const uint8
     if modrm_there and (row == NULL or row.has_modrm):
         at += 1
         rm = modrm & 7
-        if mod != 3 and (row == NULL or row.mod != 3):       # 3: MOV CR and DR, which ignore ModRM.mod
+        if mod != 3 and not ((shape & SHAPE_NO_MOD) != 0 if row == NULL else row.mod == 3):  # MOV CR, DR: no ModRM.mod
             d.memory = 1
             if d.address_size == 0:
                 d.base = base16[rm]
@@ -386,25 +383,23 @@ cdef int decode(const uint8_t* p, uint32_t available, uint32_t mode, const uint8
                 at += displacement_bytes
     if d.segment_override != 0xFF:
         d.seg = d.segment_override
-    if row == NULL or vex_prefixed or (row.vex & VEX_NO_VVVV and vvvv) or (
-            row.vex & VEX_VSIB and (d.address_size == 0 or (modrm & 7) != 4)):
-        d.length = <uint8_t>at
-        return UNDEFINED
     # ---- immediates
     d.immediate1 = 0
     d.immediate2 = 0
-    if row.immediate1:
-        k = immediate_bytes(row.immediate1, size, d.address_size, code)
+    immediate1 = shape >> 4 if row == NULL else row.immediate1
+    immediate2 = 0 if row == NULL else row.immediate2
+    if immediate1:
+        k = immediate_bytes(immediate1, size, d.address_size, code)
         if at + k > longest:
             return TOO_LONG
         if at + k > available:
             return NEED_MORE
-        if row.immediate1 == 5:          # far pointer: offset, selector
+        if immediate1 == 5:              # far pointer: offset, selector
             if k == 4:
                 d.immediate1 = (<const uint16_t*>(p + at))[0] | <int64_t>(<const uint16_t*>(p + at + 2))[0] << 32
             else:
                 d.immediate1 = (<const uint32_t*>(p + at))[0] | <int64_t>(<const uint16_t*>(p + at + 4))[0] << 32
-        elif row.immediate1 == 6:
+        elif immediate1 == 6:
             if k == 2:
                 d.displacement = (<const uint16_t*>(p + at))[0]
             else:
@@ -412,11 +407,11 @@ cdef int decode(const uint8_t* p, uint32_t available, uint32_t mode, const uint8
             d.memory = 2
         else:
             d.immediate1 = read_signed(p + at, k)
-            if row.immediate1 == 11:     # a register in bits 7:4
+            if immediate1 == 11:         # a register in bits 7:4
                 d.immediate1 = d.immediate1 >> 4 & (15 if code == MODE_CODE64 else 7)
         at += k
-        if row.immediate2:
-            k = immediate_bytes(row.immediate2, size, d.address_size, code)
+        if immediate2:
+            k = immediate_bytes(immediate2, size, d.address_size, code)
             if at + k > longest:
                 return TOO_LONG
             if at + k > available:
@@ -424,6 +419,9 @@ cdef int decode(const uint8_t* p, uint32_t available, uint32_t mode, const uint8
             d.immediate2 = read_signed(p + at, k)
             at += k
     d.length = <uint8_t>at
+    if row == NULL or refused or (row.vex & VEX_NO_VVVV and vvvv) or (
+            row.vex & VEX_VSIB and (d.address_size == 0 or (modrm & 7) != 4)):
+        return UNDEFINED
     d.row = row
     d.plan = &plans[row.plan[size * 2 + (1 if d.memory == 1 else 0)]]
     if d.plan.handler == 0:

@@ -575,10 +575,6 @@ cdef uint16_t f32_to_f16(FloatContext* e, uint32_t a, int control) noexcept nogi
         own.mxcsr = (own.mxcsr & ~<uint32_t>MXCSR_RC) | <uint32_t>(control & 3) << MXCSR_RC_SHIFT
     s = significand_of(v, 23, &exponent)
     r = <uint16_t>round_and_pack(&own, sign != 0, exponent, s, 10)
-    if own.flags & MXCSR_UE and not own.mxcsr & (MXCSR_UE << MXCSR_MASK_SHIFT):
-        # processors judge inexactness here by the denormal result, though nobody gets it
-        own.mxcsr |= MXCSR_UE << MXCSR_MASK_SHIFT
-        round_and_pack(&own, sign != 0, exponent, s, 10)
     e.flags |= own.flags
     return r
 
@@ -606,12 +602,12 @@ cdef inline uint32_t pack_approximation(uint32_t sign, int exponent, uint64_t s)
     if not (s >> 62):
         s <<= 1
         exponent -= 1
+    if exponent < -126:
+        return sign                  # tiny before rounding
     s += <uint64_t>1 << 49
     if s >> 63:
         s >>= 1
         exponent += 1
-    if exponent < -126:
-        return sign
     return sign | (<uint32_t>(exponent + 126) << 23) + (<uint32_t>(s >> 50) << 11)
 
 cdef uint32_t f32_reciprocal(uint32_t a) noexcept nogil:

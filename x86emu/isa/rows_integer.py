@@ -155,8 +155,8 @@ F3 90 | PAUSE | - | - | end,B0
 9F | LAHF | - | r=szapc | o64,feature=lahf_lm
 D6 | SALC | - | r=c | i64
 0F C8+r | BSWAP | Zv | - | feature=i486,undefined=word
-0F 38 F0 | MOVBE | Gv, Mv | - | wo,mem,feature=movbe
-0F 38 F1 | MOVBE | Mv, Gv | - | wo,mem,feature=movbe
+NFx 0F 38 F0 | MOVBE | Gv, Mv | - | wo,mem,feature=movbe
+NFx 0F 38 F1 | MOVBE | Mv, Gv | - | wo,mem,feature=movbe
 NP 0F C3 | MOVNTI | My, Gy | - | wo,mem,feature=sse2
 # ----- exchange and compare -----
 0F B0 | CMPXCHG | Eb, Gb | w=oszapc | lock,feature=i486
