@@ -82,6 +82,8 @@ cdef void fill(Record* r, Source* s, bint long_mode, bint avx) noexcept nogil:
     choice >>= 5
     r.rflags = (choice & 0x8D5) | 0x202 | (0x400 if (choice >> 12 & 127) < 19 else 0)
     choice >>= 19
+    if choice >> 24 & 31 == 0:
+        r.rflags |= 0x40000          # AC: alignment is checked
     r.mxcsr = <uint32_t>(0x1F80 | (choice & 3) << 13)
     kind = choice >> 2 & 127
     if kind < 13:
