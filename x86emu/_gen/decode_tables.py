@@ -226,7 +226,7 @@ class Compiler:
             if synthesized:
                 bank = {"P": "P", "Q": "P", "V": "V", "W": "V"}.get(operand.letter, "")
                 letter = size
-                if bank == "V" and size in "xy" and (row.has("unaligned") or row.vex):
+                if bank == "V" and (size in "xy" and row.vex or row.has("unaligned")):
                     letter = f"{size}u"
                 if plan.access == 3:
                     plan.before = self.number(f"LOADRMW{bank}_{letter}")

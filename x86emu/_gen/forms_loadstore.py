@@ -58,7 +58,23 @@ cdef void STOREP_{s}(Cpu* c, Insn* i) noexcept nogil:
     chain(c, i)
 """
 
+_UNALIGNED = """
+cdef void LOADV_qu(Cpu* c, Insn* i) noexcept nogil:
+    cdef uint64_t v
+    if not ld_unaligned(c, i, ea_of(c, i), &v):
+        return
+    c.vec[16].q[0] = v
+    c.vec[16].q[1] = 0
+    chain(c, i)
+
+cdef void STOREV_qu(Cpu* c, Insn* i) noexcept nogil:
+    if not st_unaligned(c, i, ea_of(c, i), c.vec[16].q[0]):
+        return
+    chain(c, i)
+"""
+"""Of VCVTPH2PS and VCVTPS2PH, which do not check alignment (SDM 2A, exception type 11)."""
+
 
 def generate() -> dict[str, str]:
     """loadstore_forms.pxi."""
-    return {"loadstore_forms.pxi": "".join(_LOAD.format(s=s, t=t) for s, t in _INTEGER.items())}
+    return {"loadstore_forms.pxi": "".join(_LOAD.format(s=s, t=t) for s, t in _INTEGER.items()) + _UNALIGNED}

@@ -7,7 +7,7 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int8_t, int16_t, int32_t, int64_t
 from libc.string cimport memcpy, memset
 from x86emu.core.state cimport *
-from x86emu.core.memory_access cimport ld, st
+from x86emu.core.alignment cimport ld_unaligned, st_unaligned
 from x86emu.core.mmu cimport slow_bytes, slow_load, slow_probe
 from x86emu.core.simd_memory cimport load_vector, store_vector, load_32, load_64
 from x86emu.core.avx cimport *
@@ -146,7 +146,7 @@ cdef inline bint masked_load(Cpu* c, Insn* i, int n, mask_t kind) noexcept nogil
         if mask[k] >> (8 * sizeof(mask_t) - 1):
             if not linear_of(c, i, offset + k * sizeof(mask_t), sizeof(mask_t), ACCESS_READ, &linear):
                 return False
-            if not ld(c, i, linear, &r[k]):
+            if not ld_unaligned(c, i, linear, &r[k]):
                 return False
     put_result(c, i.dst, r, n * sizeof(mask_t))
     return True
@@ -167,7 +167,7 @@ cdef inline bint masked_store(Cpu* c, Insn* i, int n, mask_t kind) noexcept nogi
         if mask[k] >> (8 * sizeof(mask_t) - 1):
             if not linear_of(c, i, offset + k * sizeof(mask_t), sizeof(mask_t), ACCESS_WRITE, &linear):
                 return False
-            if not st(c, i, linear, data[k]):
+            if not st_unaligned(c, i, linear, data[k]):
                 return False
     return True
 
@@ -205,7 +205,7 @@ cdef inline bint gather(Cpu* c, Insn* i, int n, int index_bits, mask_t kind, int
                 offset = <uint32_t>offset
             if not linear_of(c, i, offset, sizeof(mask_t), ACCESS_READ, &linear):
                 return False
-            if not ld(c, i, linear, &d[k]):
+            if not ld_unaligned(c, i, linear, &d[k]):
                 return False
             if length == 16:
                 clear_upper(c, i.dst)

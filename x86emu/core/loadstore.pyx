@@ -5,6 +5,7 @@ Segmentation (Intel SDM volume 3A, chapter 3 and 5.3): only modes and operands t
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
 from x86emu.core.state cimport *
+from x86emu.core.alignment cimport ld_unaligned, st_unaligned
 from x86emu.core.memory_access cimport *
 from x86emu.core.early cimport *
 from x86emu.core.trace cimport goto_linked, goto_linked_checked, goto_indirect

@@ -10,6 +10,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from x86emu.core.state cimport *
 from x86emu.core.physical cimport backing, bus_load, bus_store, load_at, load_bytes_at, store_at, store_bytes_at
 from x86emu.core.page_walk cimport EXECUTE, PAGE_USER, READ, WRITE, walk
+from x86emu.core.alignment cimport aligned
 from x86emu.core.tlb cimport CODE_KEY, NEVER_KEY
 from x86emu.core.trace cimport holds_code, invalidate_code
 from x86emu.core.interrupts cimport data_breakpoints
@@ -82,7 +83,7 @@ cdef bint resolve(Cpu* c, Insn* i, uint64_t linear, int access, int who, uint64_
     return True
 
 cdef bint check_linear(Cpu* c, Insn* i, uint64_t ea, uint32_t size) noexcept nogil:
-    """Canonical form (#SS(0) for stack references, #GP(0) otherwise) and, where it is on, alignment (#AC(0))."""
+    """Canonical form: #SS(0) for stack references, #GP(0) otherwise."""
     if c.efer & EFER_LMA and (c.mode & MODE_CODE) == MODE_CODE64:
         if not canonical(c, ea) or not canonical(c, ea + size - 1):
             fault_code(c, i, V_SS if i != NULL and i.seg == SS else V_GP, 0)
@@ -90,10 +91,7 @@ cdef bint check_linear(Cpu* c, Insn* i, uint64_t ea, uint32_t size) noexcept nog
     return True
 
 cdef bint check_alignment(Cpu* c, Insn* i, uint64_t ea, uint32_t size) noexcept nogil:
-    if c.tlb_key == NEVER_KEY and ea & (size - 1) and size <= 8 and (size & (size - 1)) == 0:
-        fault_code(c, i, V_AC, 0)
-        return False
-    return True
+    return size > 8 or (size & (size - 1)) != 0 or aligned(c, i, ea, size)
 
 cdef uint8_t* second_chance(Cpu* c, uint64_t ea, uint32_t size, bint write) noexcept nogil:
     """User pages that supervisor code may touch (SMAP with AC set), and alignment-checked accesses, hit here."""

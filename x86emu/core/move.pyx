@@ -4,7 +4,9 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int8_t, int16_t, int32_t, int64_t
 from x86emu.core.state cimport *
 from x86emu.core.flags cimport *
+from x86emu.core.alignment cimport aligned
 from x86emu.core.memory_access cimport *
+from x86emu.core.mmu cimport slow_probe
 from x86emu.core.alu cimport rmw_pointer, rmw_load, rmw_store
 from x86emu.core.stack cimport *
 
@@ -125,7 +127,7 @@ cdef bint enter(Cpu* c, Insn* i, uint32_t size) noexcept nogil:
     cdef uint32_t level = i.disp & 31
     cdef uint32_t n
     cdef uint64_t sp = c.r[RSP] - size
-    cdef uint64_t frame = sp
+    cdef uint64_t frame = sp, linear = 0
     cdef uint64_t parent = c.r[RBP]
     if not push_register(c, i, sp, c.r[RBP], size):
         return False
@@ -139,7 +141,9 @@ cdef bint enter(Cpu* c, Insn* i, uint32_t size) noexcept nogil:
         if not push_register(c, i, sp, (c.r[RSP] & ~c.sp_mask) | (frame & c.sp_mask), size):
             return False
     sp -= <uint16_t>i.imm
-    if not stack_probe(c, i, sp, size, True):
+    if not stack_linear(c, i, sp, size, True, &linear) or not aligned(c, i, linear, size):
+        return False
+    if not slow_probe(c, i, linear, size, True):
         return False
     c.r[RBP] = (c.r[RBP] & ~c.sp_mask) | (frame & c.sp_mask)     # by the stack's address size, as rSP
     set_sp(c, sp)

@@ -4,8 +4,10 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int8_t, int16_t, int32_t, int64_t
 from libc.string cimport memcpy
 from x86emu.core.state cimport *
+from x86emu.core.alignment cimport aligned
 from x86emu.core.memory_access cimport st
 from x86emu.core.mmu cimport slow_bytes, slow_load, slow_probe, slow_store
+from x86emu.core.tlb cimport NEVER_KEY
 from x86emu.core.simd cimport *
 from x86emu.core.simd_memory cimport *
 
@@ -159,6 +161,8 @@ cdef bint store_masked(Cpu* c, Insn* i, uint8_t* data, uint8_t* mask, int n) noe
     """All bytes are probed before the first is stored. A mask without any bit makes no access and no fault."""
     cdef uint64_t linear
     cdef int k
+    if c.tlb_key == NEVER_KEY and (not mask_address(c, i, 0, &linear) or not aligned(c, i, linear, 8)):
+        return False
     for k in range(n):
         if mask[k] & 0x80:
             if not mask_address(c, i, k, &linear) or not slow_probe(c, i, linear, 1, 1):

@@ -4,6 +4,7 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
 from x86emu.core.state cimport *
 from x86emu.core.early cimport *
+from x86emu.core.alignment cimport aligned
 from x86emu.core.memory_access cimport read_entry, write_entry, entry_holds
 from x86emu.core.mmu cimport slow_load, slow_store, slow_probe, canonical
 
@@ -17,7 +18,9 @@ cdef bint stack_linear(Cpu* c, Insn* i, uint64_t sp, uint32_t size, bint write, 
         linear[0] = sp
         return True
     if not s.access & (ACCESS_WRITE if write else ACCESS_READ) or sp < s.low or sp + size - 1 > s.high:
-        fault_code(c, i, stack_fault(c), 0)
+        # processors find an operand misaligned before they find that it ends outside
+        if sp < s.low or sp > s.high or size & (size - 1) or aligned(c, i, s.base + sp, size):
+            fault_code(c, i, stack_fault(c), 0)
         return False
     linear[0] = <uint32_t>(s.base + sp)
     return True

@@ -4,6 +4,7 @@
 # word as one "not empty" bit each; FNSTENV rebuilds the full tags from the contents.
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int16_t, int32_t, int64_t
 from x86emu.core.state cimport *
+from x86emu.core.alignment cimport aligned
 from x86emu.core.memory_access cimport *
 from x86emu.core.softfloat80 cimport *
 
@@ -102,7 +103,7 @@ cdef inline bint load_m80(Cpu* c, Insn* i, uint64_t ea) noexcept nogil:
         c.fpu.st[8].mantissa = (<uint64_t*>(t.addend + ea))[0]
         c.fpu.st[8].sign_exponent = (<uint16_t*>(t.addend + ea + 8))[0]
         return True
-    return slow_bytes(c, i, ea, <uint8_t*>&c.fpu.st[8], 10, 0)
+    return aligned(c, i, ea, 8) and slow_bytes(c, i, ea, <uint8_t*>&c.fpu.st[8], 10, 0)
 
 cdef inline bint store_m80(Cpu* c, Insn* i, uint64_t ea, uint64_t mantissa, uint32_t sign_exponent) noexcept nogil:
     """Ten bytes; by way of register 8 where they take the slow way. False: a fault was raised, nothing was written."""
@@ -113,4 +114,4 @@ cdef inline bint store_m80(Cpu* c, Insn* i, uint64_t ea, uint64_t mantissa, uint
         return True
     c.fpu.st[8].mantissa = mantissa
     c.fpu.st[8].sign_exponent = <uint16_t>sign_exponent
-    return slow_bytes(c, i, ea, <uint8_t*>&c.fpu.st[8], 10, 1)
+    return aligned(c, i, ea, 8) and slow_bytes(c, i, ea, <uint8_t*>&c.fpu.st[8], 10, 1)

@@ -205,7 +205,7 @@ cdef bint store_environment(Cpu* c, Insn* i, bint wide) noexcept nogil:
     """FNSTENV: all exceptions are masked afterwards, and so none is pending."""
     cdef uint8_t image[28]
     cdef uint32_t n = put_environment(c, image, wide)
-    if not slow_bytes(c, i, ea_of(c, i), image, n, 1):
+    if not aligned(c, i, ea_of(c, i), 4 if wide else 2) or not slow_bytes(c, i, ea_of(c, i), image, n, 1):
         return False
     c.fpu.control |= SW_EXCEPTIONS
     refresh_summary(c)
@@ -213,7 +213,8 @@ cdef bint store_environment(Cpu* c, Insn* i, bint wide) noexcept nogil:
 
 cdef bint load_environment(Cpu* c, Insn* i, bint wide) noexcept nogil:
     cdef uint8_t image[28]
-    if not slow_bytes(c, i, ea_of(c, i), image, 28 if wide else 14, 0):
+    cdef uint32_t n = 28 if wide else 14
+    if not aligned(c, i, ea_of(c, i), 4 if wide else 2) or not slow_bytes(c, i, ea_of(c, i), image, n, 0):
         return False
     take_environment(c, image, wide)
     return True
@@ -225,7 +226,7 @@ cdef bint save_state(Cpu* c, Insn* i, bint wide) noexcept nogil:
     cdef uint32_t k
     for k in range(8):
         memcpy(image + n + 10 * k, &c.fpu.st[physical(c, k)], 10)
-    if not slow_bytes(c, i, ea_of(c, i), image, n + 80, 1):
+    if not aligned(c, i, ea_of(c, i), 4 if wide else 2) or not slow_bytes(c, i, ea_of(c, i), image, n + 80, 1):
         return False
     reset_environment(c)
     return True
@@ -234,7 +235,7 @@ cdef bint restore_state(Cpu* c, Insn* i, bint wide) noexcept nogil:
     cdef uint8_t image[108]
     cdef uint32_t n = 28 if wide else 14
     cdef uint32_t k
-    if not slow_bytes(c, i, ea_of(c, i), image, n + 80, 0):
+    if not aligned(c, i, ea_of(c, i), 4 if wide else 2) or not slow_bytes(c, i, ea_of(c, i), image, n + 80, 0):
         return False
     take_environment(c, image, wide)
     for k in range(8):

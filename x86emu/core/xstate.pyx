@@ -12,6 +12,7 @@ from libc.string cimport memset, memcpy
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
 from x86emu.core.state cimport *
 from x86emu.core.features cimport *
+from x86emu.core.alignment cimport aligned
 from x86emu.core.memory_access cimport ld, st, load_bytes, store_bytes
 from x86emu.core.mmu cimport slow_probe
 from x86emu.core.tlb cimport tlb_flush_all
@@ -145,9 +146,10 @@ cdef uint64_t components_in_use(Cpu* c) noexcept nogil:
 # ---------------------------------------------------------------- FXSAVE, FXRSTOR
 
 cdef inline bint misaligned(Cpu* c, Insn* i, uint64_t address, uint64_t alignment) noexcept nogil:
-    """True after raising #GP(0)."""
+    """True after raising #GP(0), or #AC(0) where that is checked and not even a doubleword is aligned."""
     if unlikely(address & (alignment - 1)):
-        fault_code(c, i, V_GP, 0)
+        if aligned(c, i, address, 4):
+            fault_code(c, i, V_GP, 0)
         return True
     return False
 

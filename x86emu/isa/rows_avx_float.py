@@ -81,10 +81,10 @@ VEX.128/256.66.0F.WIG E6 | VCVTTPD2DQ | Vdq, Wpd | - | avx,wo,feature=avx
 VEX.128/256.F2.0F.WIG E6 | VCVTPD2DQ | Vdq, Wpd | - | avx,wo,feature=avx
 VEX.128.F3.0F.WIG E6 | VCVTDQ2PD | Vdq, Wq | - | avx,wo,feature=avx
 VEX.256.F3.0F.WIG E6 | VCVTDQ2PD | Vqq, Wdq | - | avx,wo,feature=avx
-VEX.128.66.0F38.W0 13 | VCVTPH2PS | Vdq, Wq | - | avx,wo,feature=f16c
+VEX.128.66.0F38.W0 13 | VCVTPH2PS | Vdq, Wq | - | avx,wo,unaligned,feature=f16c
 VEX.256.66.0F38.W0 13 | VCVTPH2PS | Vqq, Wdq | - | avx,wo,feature=f16c
-VEX.128.66.0F3A.W0 1D | VCVTPS2PH | Wq, Vdq, Ib | - | avx,wo,undefined=store_flags,feature=f16c
-VEX.256.66.0F3A.W0 1D | VCVTPS2PH | Wdq, Vqq, Ib | - | avx,wo,undefined=store_flags,feature=f16c
+VEX.128.66.0F3A.W0 1D | VCVTPS2PH | Wq, Vdq, Ib | - | avx,wo,unaligned,feature=f16c
+VEX.256.66.0F3A.W0 1D | VCVTPS2PH | Wdq, Vqq, Ib | - | avx,wo,unaligned,feature=f16c
 # ----- the control and status register -----
 VEX.LZ.NP.0F.WIG AE /2 | VLDMXCSR | Md | - | mem,ro,avx,like=LDMXCSR,feature=avx
 VEX.LZ.NP.0F.WIG AE /3 | VSTMXCSR | Md | - | mem,wo,avx,like=STMXCSR,feature=avx

@@ -48,6 +48,6 @@ E9 | JMP | Jz | - | end,f64
 EB | JMP | Jb | - | end,f64
 C2 | RET | Iw, !v | - | end,f64
 C3 | RET | !v | - | end,f64
-FF /2 | CALL | Ev | - | ro,end,f64,undefined=target
+FF /2 | CALL | Ev | - | ro,end,f64
 FF /4 | JMP | Ev | - | ro,end,f64
 """

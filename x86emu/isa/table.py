@@ -132,7 +132,7 @@ ATTRIBUTES: dict[str, str] = {
     "avx": "#UD by CR4.OSXSAVE and XCR0[2:1], #NM by CR0.TS",
     "vsib": "=128 or 256: the memory operand has a vector register of that length as its index; the handler adds it",
     "elements": "the memory operand is accessed element by element; the handler does the segmentation",
-    "unaligned": "a memory operand of 16 bytes need not be aligned",
+    "unaligned": "a memory operand of 16 bytes need not be aligned; one of 8 is never #AC",
     "variant": "=NAME: the handler's name ends with _NAME; the row goes before others of its encoding",
     "undefined": "=RULE: results that the manual leaves undefined (x86emu/conform/compare.py)",
     "approximate": "=RULE: results that the manual only bounds (x86emu/conform/compare.py)",
