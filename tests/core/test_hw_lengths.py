@@ -11,7 +11,7 @@ from functools import cache
 
 import pytest
 
-from tests.conform_hw import CODE, GPR, LAYOUT, UserMachine, vectors
+from tests.conform_hw import CODE, GPR, LAYOUT, MODEL, UserMachine, vectors
 
 PAGE_END = LAYOUT["code"] + 0x1000
 PREFIXES = frozenset(bytes.fromhex("262e3664653ef0f2f36667"))
@@ -41,7 +41,7 @@ def differs_by_design(code: bytes, mode: int) -> bool:
 
 @cache
 def machine(mode: int) -> UserMachine:
-    return UserMachine(mode, LAYOUT)
+    return UserMachine(mode, LAYOUT, f"{MODEL},+branch16")      # of the captured processor's make
 
 
 def outcome(mode: int, code: bytes) -> str:

@@ -37,8 +37,8 @@ CLASS_GPR, CLASS_BYTE, CLASS_PLAIN, CLASS_REX, CLASS_SEGMENT = range(5)
 IMMEDIATES = {"b": 1, "w": 2, "z": 3, "v": 4, "d": 9, "q": 10}
 IMMEDIATE_FAR, IMMEDIATE_OFFSET, IMMEDIATE_JB, IMMEDIATE_JZ, IMMEDIATE_REGISTER = 5, 6, 7, 8, 11
 
-# An opcode's shape: ModRM follows; its mod field means nothing; above them the kind of the immediate
-SHAPE_MODRM, SHAPE_NO_MOD = 1, 2
+# An opcode's shape: ModRM follows; its mod field means nothing; nothing follows on AMD's; above the kind of the immediate
+SHAPE_MODRM, SHAPE_NO_MOD, SHAPE_INTEL = 1, 2, 4
 
 # RowInfo.vex
 VEX_LENGTHS = {"": 0, "128": 1, "256": 2, "LIG": 3}
@@ -371,7 +371,7 @@ def shapes() -> bytes:
             return SHAPE_MODRM | (IMMEDIATES["b"] << 4 if opcode_map == 3 else 0)
         here = rows.get((opcode_map, opcode), [])
         if not here:
-            return SHAPE_MODRM if opcode_map == 1 and opcode >= 0x40 else 0
+            return SHAPE_MODRM | SHAPE_INTEL if opcode_map == 1 and opcode >= 0x40 else 0
         plain = [row for row in here if not row.prefix] or [row for row in here if row.prefix == "NP"] or here
         result = SHAPE_MODRM if any(row.has_modrm for row in here) else 0
         if any(operand.letter in "CD" for row in here for operand in row.operands):

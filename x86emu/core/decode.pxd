@@ -49,6 +49,7 @@ cdef enum:
 cdef enum:                   # of an opcode, whatever the row: _gen/decode_tables.py; bits 7:4 are the kind of its immediate
     SHAPE_MODRM = 1
     SHAPE_NO_MOD = 2         # ModRM.mod is ignored: always a register
+    SHAPE_INTEL = 4          # AMD's processors find it undefined by the opcode alone
 
 cdef enum:
     VEX_LENGTH = 3

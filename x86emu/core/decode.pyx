@@ -198,7 +198,8 @@ cdef int decode(const uint8_t* p, uint32_t available, uint32_t mode, const uint8
         opcode = p[at]
         at += 1
         opcode_map = 1
-        if opcode & 0xF8 == 0x38:            # 39h and 3Bh to 3Fh are escapes without instructions
+        # 39h and 3Bh to 3Fh are escapes without instructions, on Intel's processors
+        if opcode == 0x38 or opcode == 0x3A or (opcode & 0xF8 == 0x38 and not features[FEATURE_BRANCH16]):
             refused = opcode > 0x3A or opcode == 0x39
             opcode_map = 3 if opcode & 2 else 2
             if at >= longest:
@@ -240,6 +241,8 @@ cdef int decode(const uint8_t* p, uint32_t available, uint32_t mode, const uint8
             opcode = p[at + k - 1]
             at += k
     shape = shapes[opcode_map * 256 + opcode]
+    if shape & SHAPE_INTEL and features[FEATURE_BRANCH16]:
+        shape = 0
     modrm_there = shape & SHAPE_MODRM
     if modrm_there:
         if at >= longest:
