@@ -10,6 +10,7 @@ import sys
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
+from x86emu.arguments import count, seconds, whole_number
 from x86emu.errors import UserInputError
 
 if TYPE_CHECKING:
@@ -52,30 +53,6 @@ At a terminal, Ctrl-A x quits, Ctrl-A c leads to the monitor and back, Ctrl-A h 
 """
 
 
-def _integer(text: str) -> int:
-    try:
-        return int(text.replace("_", ""), 0)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number; 1000000 or 0xf4 would do") from None
-
-
-def _count(text: str) -> int:
-    value = _integer(text)
-    if value <= 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not above 0")
-    return value
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds; 60 or 2.5 would do") from None
-    if not value > 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not above 0 seconds")
-    return value
-
-
 def _display(text: str) -> str:
     if text in ("none", "text", "web") or text.startswith("web:"):
         return text
@@ -93,7 +70,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     parts = boot.add_argument_group("the machine")
     parts.add_argument("--bios", metavar="FILE", help="firmware image (default: Debian's SeaBIOS)")
     parts.add_argument("--memory", "-m", metavar="SIZE", default="256M", help="RAM: 512M, 1G, MiB (default 256M)")
-    parts.add_argument("--smp", metavar="N", type=_count, default=1, help="number of processors (default 1)")
+    parts.add_argument("--smp", metavar="N", type=count, default=1, help="number of processors (default 1)")
     parts.add_argument("--cpu", metavar="MODEL[,+F][,-F]", help="processor model and features; 'help' lists them")
     parts.add_argument("--disk", metavar="FILE[,...]", action="append", default=[],
                        help="disk image(s); ,if=ide|ahci|scsi|virtio|nvme ,format= ,snapshot ,readonly")  # fmt: skip
@@ -112,7 +89,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
                        help="network card: user, tap or none, with parts (docs/network.md)")  # fmt: skip
     parts.add_argument("--option-rom", metavar="FILE", action="append", default=[], help="further option ROM")
     parts.add_argument("--vga-rom", metavar="FILE", help="VGA BIOS (default: Debian's SeaVGABIOS)")
-    parts.add_argument("--debug-exit", metavar="PORT", nargs="?", const=0xF4, type=_integer,
+    parts.add_argument("--debug-exit", metavar="PORT", nargs="?", const=0xF4, type=whole_number,
                        help="port by which the guest ends the run (default f4h when given)")  # fmt: skip
     parts.add_argument("--device", metavar="NAME", action="append", default=[],
                        help="pc-testdev: what test images ask for beyond a PC")  # fmt: skip
@@ -144,8 +121,8 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     host.add_argument("--explain", metavar="FILE", help="write what guests of hypervisors did, for `x86emu explain`")
     end = boot.add_argument_group("when to end")
     end.add_argument("--expect", metavar="TEXT", help="end, with 0, as soon as a console shows TEXT")
-    end.add_argument("--timeout", metavar="SECONDS", type=_seconds, help="end after that much host time")
-    end.add_argument("--max-instructions", metavar="N", type=_count, help="end after N instructions of all processors")
+    end.add_argument("--timeout", metavar="SECONDS", type=seconds, help="end after that much host time")
+    end.add_argument("--max-instructions", metavar="N", type=count, help="end after N instructions of all processors")
     end.add_argument("--no-reboot", action="store_true", help="end when the guest resets the machine")
     end.add_argument("--quiet", "-q", action="store_true", help="do not say on standard error how the run ended")
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import struct
 from pathlib import Path
 
 import pytest
 
 from tests.conform_hw import vectors_directory
+from x86emu.conform.report import html, markdown, summary
 from x86emu.conform.runner import run_suite
 from x86emu.conform.suite import Options
-from x86emu.conform.suites.moo import REGISTERS, read_moo
+from x86emu.conform.suites.moo import REGISTERS, read_json, read_moo
 from x86emu.errors import UserInputError
 
 
@@ -30,7 +33,7 @@ def ram(contents: dict[int, int]) -> bytes:
     )
 
 
-def moo(cpu: bytes, code: bytes, changed: dict[str, int], **initial: int) -> bytes:
+def moo(cpu: bytes, code: bytes, changed: dict[str, int], *, digest: bytes = b"", **initial: int) -> bytes:
     """One case at 1000:0100."""
     values = (
         dict.fromkeys(REGISTERS, 0) | {"cs": 0x1000, "ip": 0x100, "ss": 0x2000, "sp": 0x100, "flags": 0xF002} | initial
@@ -39,6 +42,7 @@ def moo(cpu: bytes, code: bytes, changed: dict[str, int], **initial: int) -> byt
     case = struct.pack("<I", 7)
     case += chunk(b"NAME", struct.pack("<I", 4) + b"test") + chunk(b"BYTS", struct.pack("<I", len(code)) + code)
     case += chunk(b"INIT", before) + chunk(b"FINA", registers(changed) + ram({}))
+    case += chunk(b"HASH", digest) if digest else b""
     return chunk(b"MOO ", struct.pack("<BBHI4s", 1, 0, 0, 1, cpu)) + chunk(b"SKIP", b"unknown") + chunk(b"TEST", case)
 
 
@@ -108,3 +112,41 @@ def test_captures(name: str) -> None:
     assert result.cases > 3000
     assert not result.errors
     assert not result.failed, result.failed_rows()
+
+
+def as_json(changed: dict[str, int], **initial: int) -> dict[str, object]:
+    """INC AX at 1000:0100, as the older sets say it."""
+    registers = dict.fromkeys(REGISTERS, 0) | {"cs": 0x1000, "ip": 0x100, "flags": 0xF002} | initial
+    return {"name": "inc ax", "bytes": [0x40], "initial": {"regs": registers, "ram": [[0x10100, 0x40]], "queue": []},
+            "final": {"regs": changed, "ram": [], "queue": []}, "hash": "ab" * 20, "idx": 3}  # fmt: skip
+
+
+def test_the_json_form_of_a_set(tmp_path: Path) -> None:
+    """v1/*.json.gz with metadata.json, and v1_binary/*.MOO.gz, whose metadata lies with the other form."""
+    (tmp_path / "v1").mkdir()
+    (tmp_path / "v1_binary").mkdir()
+    metadata = {"cpu": "8086", "opcodes": {"40": {"status": "normal", "flags-mask": 0xFFFF & ~0x10}}}
+    (tmp_path / "v1" / "metadata.json").write_text(json.dumps(metadata))
+    good, bad = as_json({"ax": 1, "ip": 0x101, "flags": 0xF012}), as_json({"ax": 2, "ip": 0x101})
+    (tmp_path / "v1" / "40.json.gz").write_bytes(gzip.compress(json.dumps([good, bad]).encode()))
+    binary = moo(b"8086", b"\x40", {"ax": 1, "ip": 0x101, "flags": 0xF012})
+    (tmp_path / "v1_binary" / "40.moo.gz").write_bytes(gzip.compress(binary))
+    (tmp_path / "v1" / "41.json").write_text('[{"name": "cut"}]')
+    assert read_json(tmp_path / "v1" / "40.json.gz").form == "40"
+    result = run_suite(Options("singlestep", directory=tmp_path))
+    assert [unit.unit for unit in result.units] == ["v1/40.json.gz", "v1/41.json", "v1_binary/40.moo.gz"]
+    assert [(unit.cases, unit.failed) for unit in result.units] == [(2, 1), (0, 0), (1, 0)]
+    assert result.units[0].failures[0].differences == ["ax 0001, expected 0002"]
+    assert len(result.errors) == 1 and "41.json is no file of SingleStepTests: case 0: KeyError" in result.errors[0]
+
+
+def test_revoked_captures_are_counted_apart(tmp_path: Path) -> None:
+    (tmp_path / "v1").mkdir()
+    (tmp_path / "revocation_list.txt").write_text("# bad ones\n" + "CD" * 20 + "\n")
+    (tmp_path / "v1" / "40.MOO").write_bytes(moo(b"8086", b"\x40", {"ax": 9, "ip": 0x101}, digest=b"\xcd" * 20))
+    result = run_suite(Options("singlestep", directory=tmp_path))
+    assert (result.cases, result.failed, result.errors) == (0, 0, [])
+    assert list(result.doubtful) == ["v1/40.MOO:7"] and "revocation_list.txt" in result.doubtful["v1/40.MOO:7"]
+    assert "1 captures are doubtful" in summary(result)
+    assert "v1/40.MOO:7: revoked" in markdown([result])
+    assert "Doubtful captures, not run: 1" in html([result])

@@ -37,7 +37,7 @@ CLASS_GPR, CLASS_BYTE, CLASS_PLAIN, CLASS_REX, CLASS_SEGMENT = range(5)
 IMMEDIATES = {"b": 1, "w": 2, "z": 3, "v": 4, "d": 9, "q": 10}
 IMMEDIATE_FAR, IMMEDIATE_OFFSET, IMMEDIATE_JB, IMMEDIATE_JZ, IMMEDIATE_REGISTER = 5, 6, 7, 8, 11
 
-# An opcode's shape: ModRM follows; its mod field means nothing; nothing follows on AMD's; above the kind of the immediate
+# An opcode's shape: ModRM follows; its mod field means nothing; nothing follows on AMD's; bits 7:4 the immediate's kind
 SHAPE_MODRM, SHAPE_NO_MOD, SHAPE_INTEL = 1, 2, 4
 
 # RowInfo.vex
@@ -356,8 +356,8 @@ def immediates_of(row: Row) -> list[int]:
 def shapes() -> bytes:
     """What follows each opcode of each map (SHAPE_* of core/decode.pxd) whatever its row, and where it has none.
 
-    Processors find the end of an instruction by its opcode alone, before they find it undefined: the maps 0F38 and 0F3A
-    have ModRM throughout, the latter an immediate byte too, in VEX encodings too; the VEX map of 0F follows the legacy one.
+    Processors find the end of an instruction by its opcode alone, before they find it undefined: maps 0F38 and 0F3A
+    have ModRM throughout, the latter an immediate byte too, with VEX as without; VEX's map of 0F is as the legacy one.
     """
     rows: dict[tuple[int, int], list[Row]] = {}
     for row in load_rows():

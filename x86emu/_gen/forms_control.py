@@ -53,8 +53,10 @@ def counted(size: str, address: str) -> str:
 
 
 def unconditional(size: str) -> str:
-    """JMP, CALL and RET. The target is checked before anything is pushed, and before RET releases the stack; but Intel's
-    processors have pushed in 64-bit mode when they find it not canonical."""
+    """JMP, CALL and RET. The target is checked before anything is pushed, and before RET releases the stack.
+
+    Intel's processors, though, have pushed in 64-bit mode when they find it not canonical.
+    """
     ctype = SIZES[size]
     checked = ("if unlikely(not check_target(c, i, rip)):", "    return")
     call_checked = ("if unlikely(not check_call(c, i, rip)):", "    return") if size == "q" else checked

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from x86emu.arguments import count, seconds, whole_number
 from x86emu.errors import UserInputError
 
 RUN_EPILOGUE = """exit codes:
@@ -34,20 +35,20 @@ def add_parser(commands: Any) -> None:
     run.add_argument("directory", metavar="DIR", nargs="?", type=Path, help="the suite's files, where it reads some")
     run.add_argument("--engine", default="x86emu", metavar="NAME",
                      help="x86emu (default), unicorn, native, or package.module:Class")  # fmt: skip
-    run.add_argument("--jobs", "-j", type=_positive, default=1, metavar="N", help="processes (default 1)")
+    run.add_argument("--jobs", "-j", type=count, default=1, metavar="N", help="processes (default 1)")
     run.add_argument(
         "--cluster",
         metavar="ADDRESS",
         help="run on the workers of this Dask scheduler, as tcp://host:8786 (needs the package distributed)",
     )
-    run.add_argument("--seed", type=_whole, default=1, metavar="N", help="of generated cases (default 1)")
-    run.add_argument("--count", type=_positive, default=100_000, metavar="N", help="generated cases (default 100000)")
-    run.add_argument("--limit", type=_positive, metavar="N", help="at most N cases of each file of vectors")
+    run.add_argument("--seed", type=whole_number, default=1, metavar="N", help="of generated cases (default 1)")
+    run.add_argument("--count", type=count, default=100_000, metavar="N", help="generated cases (default 100000)")
+    run.add_argument("--limit", type=count, metavar="N", help="at most N cases of each file of vectors")
     run.add_argument("--mode", choices=["64", "32"], help="only 64- or 32-bit cases")
     run.add_argument("--row", action="append", default=[], metavar="MNEMONIC", help="only rows of this mnemonic")
     run.add_argument("--only", action="append", default=[], metavar="PATTERN",
                      help="only units (files, tests) of this name, with * and ?; vmx:NAME is a sub-test")  # fmt: skip
-    run.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="for a test that runs a machine")
+    run.add_argument("--timeout", type=seconds, metavar="SECONDS", help="for a test that runs a machine")
     run.add_argument("--resume", action="store_true", help="go on with an interrupted run of the same options")
     run.add_argument("--output", "-o", type=Path, metavar="FILE", help="write the results as JSON")
     run.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML")
@@ -62,30 +63,6 @@ def add_parser(commands: Any) -> None:
                         help="write verdicts by test, an engine a column, into a page's marked region")  # fmt: skip
     report.add_argument("--markdown", type=Path, metavar="FILE", help="write the table of the documentation")
     actions.add_parser("list", help="list suites and engines")
-
-
-def _positive(text: str) -> int:
-    value = _whole(text)
-    if value <= 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not above 0")
-    return value
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not value > 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0; 60 or 2.5 would do")
-    return value
-
-
-def _whole(text: str) -> int:
-    try:
-        return int(text.replace("_", ""), 0)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number; 1000000 would do") from None
 
 
 def conform(options: argparse.Namespace) -> int:

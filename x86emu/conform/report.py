@@ -125,6 +125,10 @@ def summary(run: Run, shown: int = 20) -> str:
     peer = sum(run.peer().values())
     if peer:
         lines.append(f"  in {peer:,} cases the oracle is alone; the report tells in which")
+    if run.doubtful:
+        lines.append(
+            f"  {len(run.doubtful):,} captures are doubtful themselves and were not run; the report lists them"
+        )
     lines += [f"  error: {error}" for error in run.errors[:shown]]
     lines += run.notes
     return "\n".join(lines)
@@ -192,6 +196,12 @@ def html(runs: list[Run]) -> str:
         if run.errors:
             parts.append(
                 "<h3>Errors</h3><ul>" + "".join(f"<li>{escape(error)}" for error in run.errors[:200]) + "</ul>"
+            )
+        if run.doubtful:
+            parts.append(
+                f"<details><summary>Doubtful captures, not run: {len(run.doubtful)}</summary>"
+                + _table(("case", "why"), ((escape(case), escape(why)) for case, why in run.doubtful.items()))
+                + "</details>"
             )
         parts += _peer_html(run)
         for name, values in dimensions(run).items():
@@ -291,6 +301,9 @@ def markdown(runs: list[Run]) -> str:
             lines += [f"- {name}: {count:,}" for name, count in list(failed.items())[:25]]
             if len(failed) > 25:
                 lines.append(f"- and {len(failed) - 25} more")
+        if run.doubtful:
+            lines += ["", f"Captures of {run.suite} that are doubtful themselves and were not run:", ""]
+            lines += [f"- {case}: {why}" for case, why in run.doubtful.items()]
         kinds = peer_kinds(run)
         if kinds:
             lines += ["", f"Cases of {run.suite} in which {run.oracle} is alone:", ""]

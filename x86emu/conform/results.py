@@ -47,6 +47,8 @@ class UnitResult:
     peer: dict[str, int] = field(default_factory=dict)
     """Cases in which the oracle, a peer, is alone against the engine and a processor: by `row|what differs`."""
     peer_examples: list[Failure] = field(default_factory=list)
+    doubtful: dict[str, str] = field(default_factory=dict)
+    """Cases that were not run because their capture is doubtful itself: by case, why, and who says so."""
     errors: list[str] = field(default_factory=list)
     """Input that could not be used, engines that raised: sentences with file and case number."""
     seconds: float = 0.0
@@ -87,6 +89,11 @@ class Run:
     @property
     def errors(self) -> list[str]:
         return [error for unit in self.units for error in unit.errors]
+
+    @property
+    def doubtful(self) -> dict[str, str]:
+        """Cases counted apart because their capture is doubtful itself: by case, why, and who says so."""
+        return {case: why for unit in self.units for case, why in unit.doubtful.items()}
 
     def failed_rows(self) -> dict[str, int]:
         """Failed cases by row, most first."""

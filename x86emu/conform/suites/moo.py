@@ -1,16 +1,21 @@
-"""Reads the MOO format of the SingleStepTests vectors (MOO 1.0, github.com/SingleStepTests).
+"""Reads the files of SingleStepTests (github.com/SingleStepTests): MOO 1.0, and the JSON form of the older sets.
 
-A file is a run of chunks: four letters, length (u32), contents; all little-endian.  Chunks that are not known are
-skipped.  A register set is a mask of which follow; the final state holds only what changed.
+A MOO file is a run of chunks: four letters, length (u32), contents; all little-endian.  Chunks that are not known are
+skipped.  A register set is a mask of which follow; the final state holds only what changed.  A JSON file is a list of
+objects that say the same by names.
 """
 
 from __future__ import annotations
 
 import gzip
+import json
+import re
 import struct
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from x86emu.errors import UserInputError
 
@@ -37,11 +42,13 @@ class MooCase:
     exception: int | None = None
     flags_address: int = 0
     """Where an exception pushed the flags."""
+    hash: str = ""
+    """By which a set's revocation_list.txt names it: 40 hexadecimal digits."""
 
 
 @dataclass
 class MooFile:
-    """One file: the form it is of (its name up to .MOO), the processor, the cases."""
+    """One file: the form it is of (the first part of its name), the processor ("" where it does not say), the cases."""
 
     path: Path
     form: str
@@ -94,15 +101,49 @@ def _case(data: bytes) -> MooCase:
             case.final = _state(body)
         elif tag == b"EXCP":
             case.exception, case.flags_address = struct.unpack_from("<BI", body)
+        elif tag == b"HASH":
+            case.hash = body.hex()
     return case
+
+
+def _contents(path: Path) -> bytes:
+    try:
+        return gzip.open(path).read() if path.suffix.lower() == ".gz" else path.read_bytes()
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserInputError(f"{path} cannot be read: {error}.") from None
+
+
+def read_file(path: Path) -> MooFile:
+    """All cases of a file in either form, compressed by gzip or not.
+
+    Raises UserInputError, with file and case number, for a malformed one.
+    """
+    return read_json(path) if ".json" in path.name.lower() else read_moo(path)
+
+
+def read_json(path: Path) -> MooFile:
+    """All cases of a .json or .json.gz file. Raises UserInputError, with file and case number, for a malformed one."""
+    cases: list[MooCase] = []
+    try:
+        for number, entry in enumerate(json.loads(_contents(path))):
+            cases.append(_json_case(entry, number))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserInputError(f"{path} is no file of SingleStepTests: case {len(cases)}: {error!r}.") from None
+    return MooFile(path, re.split(r"\.json", path.name, flags=re.IGNORECASE)[0], "", cases)
+
+
+def _json_case(entry: dict[str, Any], number: int) -> MooCase:
+    initial, final = (
+        MooState({name: int(v) for name, v in state["regs"].items()}, {int(a): int(v) for a, v in state["ram"]})
+        for state in (entry["initial"], entry["final"])
+    )
+    index, digest = int(entry.get("idx", number)), str(entry.get("hash", ""))
+    return MooCase(index, str(entry["name"]), bytes(entry["bytes"]), initial, final, hash=digest)
 
 
 def read_moo(path: Path) -> MooFile:
     """All cases of a .MOO or .MOO.gz file. Raises UserInputError, with file and case number, for a malformed one."""
-    try:
-        data = gzip.open(path).read() if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError) as error:
-        raise UserInputError(f"{path} cannot be read: {error}.") from None
+    data = _contents(path)
     cases: list[MooCase] = []
     cpu = ""
     count = 0
@@ -118,4 +159,4 @@ def read_moo(path: Path) -> MooFile:
             raise _Malformed(f"it ends there and says that it has {count}")
     except (_Malformed, struct.error, UnicodeDecodeError) as error:
         raise UserInputError(f"{path} is no valid MOO file: case {len(cases)}: {error}.") from None
-    return MooFile(path, path.name.split(".MOO")[0], cpu, cases)
+    return MooFile(path, re.split(r"\.moo", path.name, flags=re.IGNORECASE)[0], cpu, cases)

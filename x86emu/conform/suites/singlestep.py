@@ -1,13 +1,15 @@
-"""SingleStepTests: instructions captured from real 8086 and 80286 processors (github.com/SingleStepTests, MOO files).
+"""SingleStepTests: instructions captured from real 8086, 8088 and 80286 processors (github.com/SingleStepTests).
 
 An 8086 case is one instruction with its prefixes; an 80286 case runs until the HLT behind it, or at the target of a
-branch or an exception, has executed.  Undefined flags come from the set's metadata.json, where it lies beside the
-files: it knows the chips, the instruction table what later manuals promise.
+branch or an exception, has executed.  Undefined flags come from the set's metadata.json, which lies beside the files or
+beside those of the set's other form: it knows the chips, the instruction table what later manuals promise.  Cases that
+the set's revocation_list.txt names, here or above, are not run but counted apart as doubtful.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import time
 from functools import cache
 from pathlib import Path
@@ -16,14 +18,15 @@ from typing import Any
 from x86emu.conform.engine import Engine, State
 from x86emu.conform.results import Failure, UnitResult
 from x86emu.conform.suite import Options
-from x86emu.conform.suites.moo import MooCase, MooFile, read_moo
+from x86emu.conform.suites.moo import MooCase, MooFile, read_file
 from x86emu.errors import UserInputError
 
-MODELS = {"8086": "i8086", "C286": "i80286"}
-"""Processor of a file's header: the model of this package."""
+MODELS = {"8086": "i8086", "8088": "i8086", "C286": "i80286", "80286": "i80286"}
+"""Processor of a file's header, or of metadata.json: the model of this package."""
 _GPR = ("ax", "cx", "dx", "bx", "sp", "bp", "si", "di")
 _SEGMENTS = ("es", "cs", "ss", "ds")
 _SHOWN = 5
+_FILE = re.compile(r"\.(moo|json)(\.gz)?$", re.IGNORECASE)
 _FIXED_FLAGS = 0xF02A
 """FLAGS bits that no instruction of these processors changes in real mode."""
 
@@ -44,20 +47,33 @@ def _engine(name: str, model: str) -> Engine:
 
 @cache
 def _metadata(directory: Path) -> dict[str, Any]:
-    path = directory / "metadata.json"
-    if not path.exists():
-        return {}
+    places = [directory / "metadata.json", *sorted(directory.parent.glob("*/metadata.json"))]
+    path = next((place for place in places if place.exists()), None)
+    if path is None:
+        return {"opcodes": {}}
     try:
-        opcodes: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["opcodes"]
-    except (ValueError, KeyError) as error:
-        raise UserInputError(f"{path} is no metadata of a SingleStepTests set: {error}.") from None
-    return opcodes
+        metadata: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        metadata["opcodes"].items()
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserInputError(f"{path} is no metadata of a SingleStepTests set: {error!r}.") from None
+    return metadata
+
+
+@cache
+def _revoked(directory: Path) -> dict[str, Path]:
+    """Hashes of the cases that the set's authors have found bad, and the file that says so."""
+    for place in (directory, directory.parent):
+        path = place / "revocation_list.txt"
+        if path.exists():
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+            return {line.split()[0].lower(): path for line in lines if line.strip() and not line.startswith("#")}
+    return {}
 
 
 def flags_mask(path: Path, form: str) -> int:
     """FLAGS bits that are defined after instructions of this form."""
     opcode, _, extension = form.partition(".")
-    entry = _metadata(path.parent).get(opcode, {})
+    entry = _metadata(path.parent)["opcodes"].get(opcode, {})
     if extension:
         entry = entry.get("reg", {}).get(extension, entry)
     return int(entry.get("flags-mask", 0xFFFF))
@@ -118,7 +134,7 @@ def _pushed_flags(case: MooCase, expected: dict[str, int]) -> int:
 
 class _SingleStep:
     name = "singlestep"
-    title = "SingleStepTests: captures of an 8086 and an 80286"
+    title = "SingleStepTests: captures of an 8086 and an 80286 (.MOO, .MOO.gz, .json, .json.gz)"
     oracle = "an Intel P80C86A-2 and a Harris 80C286-12"
     needs_directory = True
 
@@ -127,25 +143,35 @@ class _SingleStep:
 
     def units(self, options: Options) -> list[str]:
         directory = options.directory or Path()
-        found = sorted(str(path.relative_to(directory)) for path in directory.rglob("*.MOO*"))
+        found = sorted(
+            str(path.relative_to(directory))
+            for path in directory.rglob("*")
+            if _FILE.search(path.name) and path.name not in ("metadata.json", "manifest.json") and path.is_file()
+        )
         if not found:
-            raise UserInputError(f"There are no .MOO or .MOO.gz files in {directory}; give the directory of a set.")
+            raise UserInputError(
+                f"There are no files *.MOO, *.MOO.gz or *.json.gz in {directory}; give the directory of a set."
+            )
         return found
 
     def run(self, unit: str, options: Options) -> UnitResult:
         result = UnitResult(unit)
         path = (options.directory or Path()) / unit
         try:
-            file = read_moo(path)
+            file = read_file(path)
+            file.cpu = file.cpu or str(_metadata(path.parent).get("cpu", ""))
             if file.cpu not in MODELS:
                 raise UserInputError(f"{path}: there is no model for the processor {file.cpu!r} of this file.")
             engine = _engine(options.engine, MODELS[file.cpu])
+            mask, revoked = flags_mask(path, file.form), _revoked(path.parent)
         except UserInputError as error:
             result.errors.append(str(error))
             return result
-        mask = flags_mask(path, file.form)
         start = time.process_time()
         for case in file.cases[: options.limit]:
+            if case.hash.lower() in revoked:
+                result.doubtful[f"{unit}:{case.index}"] = f"revoked by the set's authors ({revoked[case.hash.lower()]})"
+                continue
             self._case(case, file, engine, mask, result)
         result.seconds = time.process_time() - start
         result.coverage[f"form {file.cpu}|16|{file.form}||"] = result.cases
@@ -153,7 +179,7 @@ class _SingleStep:
 
     def _case(self, case: MooCase, file: MooFile, engine: Engine, mask: int, result: UnitResult) -> None:
         result.cases += 1
-        early = file.cpu == "8086"
+        early = MODELS[file.cpu] == "i8086"
         try:
             engine.set_state(initial_state(case, 0xF000 if early else 0))
             engine.run(1 if early else 5)
