@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from tests.conform.test_generated import native  # noqa: F401
 from tests.conform.test_moo import moo
 from x86emu.cli import main
 from x86emu.conform import engine as engines
@@ -86,7 +85,7 @@ def test_a_batch_that_raises_is_done_case_by_case() -> None:
     assert "case 1 (code 90)" in errors[0]
 
 
-def test_an_engine_that_raises_in_a_generated_run(native: NativeEngine) -> None:  # noqa: F811
+def test_an_engine_that_raises_in_a_generated_run(native: NativeEngine) -> None:
     options = Options("native", NAME, count=160, modes=(64,), rows=("NEG", "INC"))
     run = run_suite(options)
     assert run.cases == 160

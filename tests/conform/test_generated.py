@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.conform.single import one
 from x86emu.conform import generated
 from x86emu.conform.cases import make_batch, make_sequences, usable
 from x86emu.conform.compare import differences, differing
 from x86emu.conform.encoder import STATES_PER_ENCODING
 from x86emu.conform.engine import State, Stop, open_engine, put_outcome, run_batch, state_of
-from x86emu.conform.engines.native import NativeEngine, available
+from x86emu.conform.engines.native import NativeEngine
 from x86emu.conform.engines.x86emu import X86EmuEngine
 from x86emu.conform.records import LAYOUT, Records, code_of, digest, empty, set_code
 from x86emu.conform.reproduce import check, one_liner, pack, unpack
@@ -23,28 +24,6 @@ from x86emu.isa.table import load_rows
 @pytest.fixture(scope="module")
 def engine() -> X86EmuEngine:
     return X86EmuEngine()
-
-
-@pytest.fixture(scope="module")
-def native() -> NativeEngine:
-    reason = available()
-    if reason:
-        pytest.skip(reason)
-    try:
-        made = NativeEngine()
-        made.run_batch(empty(1))
-    except UserInputError as error:
-        pytest.skip(str(error))
-    return made
-
-
-def one(code: bytes, **registers: int) -> Records:
-    cases = empty(1)
-    set_code(cases[0], code)
-    for name, value in registers.items():
-        cases["gpr"][0, "rax rcx rdx rbx rsp rbp rsi rdi".split().index(name)] = value
-    cases["gpr"][0, 4] = cases["gpr"][0, 4] or LAYOUT.stack + 0x800
-    return cases
 
 
 def test_a_batch_follows_from_its_seed(engine: X86EmuEngine) -> None:

@@ -7,32 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.conform.test_generated import native, one  # noqa: F401
+from tests.conform.single import one, outcome
 from x86emu.conform.engine import State, run_batch
 from x86emu.conform.engines.native import NativeEngine
 from x86emu.conform.engines.x86emu import X86EmuEngine
 from x86emu.conform.records import LAYOUT
 from x86emu.isa.models import resolve_model
-
-
-def outcome(made: X86EmuEngine | NativeEngine, code: bytes, mode: int = 64, **registers: int) -> np.void:
-    case = one(code, **registers)
-    case["mode"] = mode
-    result: np.void = run_batch(made, case)[0]
-    return result
-
-
-@pytest.fixture(params=["x86emu", "native"])
-def intel(request: pytest.FixtureRequest) -> X86EmuEngine | NativeEngine:
-    """What is tested here holds on Intel's processors."""
-    if request.param == "x86emu":
-        model = resolve_model("max")
-        return X86EmuEngine(replace(model, vendor="GenuineIntel", features=model.features - {"branch16"}))
-    made: NativeEngine = request.getfixturevalue("native")
-    if made.vendor != "GenuineIntel":
-        pytest.skip("the host's processor is not of Intel's make")
-    return made
-
 
 END = LAYOUT.stack + LAYOUT.stack_bytes
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.conform.test_generated import native  # noqa: F401
 from tests.conform_hw import vectors_directory
 from x86emu.conform.engines.native import NativeEngine
 from x86emu.conform.results import Run
@@ -22,14 +21,14 @@ def told(run: Run) -> list[str]:
 
 
 @pytest.mark.parametrize("unit", ["64.single.0", "32.single.1", "64.sequences.7", "32.sequences.15"])
-def test_native(native: NativeEngine, unit: str) -> None:  # noqa: F811
+def test_native(native: NativeEngine, unit: str) -> None:
     result = load_suite("native").run(unit, Options("native", seed=11, count=100_000))
     assert result.cases == 8000
     assert not told(Run("native", "x86emu", "native", 11, units=[result]))
 
 
 @pytest.mark.parametrize("unit", ["64.single.0", "32.single.1", "64.sequences.7"])
-def test_unicorn(native: NativeEngine, unit: str) -> None:  # noqa: F811
+def test_unicorn(native: NativeEngine, unit: str) -> None:
     pytest.importorskip("unicorn")
     result = load_suite("unicorn").run(unit, Options("unicorn", seed=12, count=4000))
     assert result.cases == 4000

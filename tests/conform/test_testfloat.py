@@ -7,7 +7,6 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from tests.conform.test_generated import native  # noqa: F401
 from x86emu.conform import series
 from x86emu.conform.engines.native import NativeEngine
 from x86emu.conform.engines.x86emu import X86EmuEngine
@@ -27,7 +26,7 @@ def test_every_operation_and_rounding_mode() -> None:
     assert set(OPERATIONS) < names and {"add", "sub", "mul", "div", "sqrt"} < names
 
 
-def test_the_references_agree_with_the_host(native: NativeEngine) -> None:  # noqa: F811
+def test_the_references_agree_with_the_host(native: NativeEngine) -> None:
     run = run_suite(Options("testfloat", "native", seed=6, count=2000))
     assert not run.failed, [(f.case, f.differences) for unit in run.units for f in unit.failures]
 
