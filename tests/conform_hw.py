@@ -21,14 +21,16 @@ import pytest
 from x86emu._core import Engine
 from x86emu.bus.clock import Clock
 from x86emu.bus.platform import CpuSignals, Wiring
+from x86emu.conform.compare import COMPARED_FLAGS
+from x86emu.conform.engines.x86emu import enter_user_mode
+from x86emu.conform.records import GPR
+from x86emu.conform.suites.hw import MODEL
 from x86emu.core.memory import PhysicalMemory
 from x86emu.isa.models import resolve_model
 
 Case = dict[str, Any]
 
-GPR = ("rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", *(f"r{n}" for n in range(8, 16)))
 SIGNAL_VECTORS = {4: {6}, 5: {1, 3, 4}, 8: {0, 16, 19}, 11: {7, 12, 13, 14, 17}}
-COMPARED_FLAGS = 0xCD5
 RAM = 4 << 20
 CODE, DATA, STACK = 0x100000, 0x110000, 0x120000
 """Physical places of the mapped pages."""
@@ -36,8 +38,6 @@ PML4, PDPT, DIRECTORY, TABLES, GDT, IDT, STUBS, TSS, KERNEL_STACK = (
     0x1000, 0x2000, 0x3000, 0x4000, 0x8000, 0x9000, 0xA000, 0xB000, 0xD000,
 )  # fmt: skip
 MAX_ITERATIONS = 70000
-MODEL = "default,+adx,+sse4a,+sha,+clflushopt,+xsavec,+bmi1,+bmi2"
-"""What the captured processor and the core have in common."""
 
 
 def vectors(name: str) -> Path:
@@ -130,18 +130,8 @@ class UserMachine:
         self.memory.write(address, data)
 
     def reset(self) -> None:
-        """User mode, segments, memory."""
-        cpu = self.cpu
-        cpu.activity = 0
-        if self.mode == 64:
-            cpu.cs.set(0x33, 0, 0xFFFFFFFF, 0xA0FB)
-        else:
-            cpu.cs.set(0x23, 0, 0xFFFFFFFF, 0xC0FB)
-        for segment in (cpu.ss, cpu.ds, cpu.es):
-            segment.set(0x2B, 0, 0xFFFFFFFF, 0xC0F3)
-        for segment in (cpu.fs, cpu.gs):
-            segment.set(0, 0, 0xFFFFFFFF, 0x10000 if self.mode == 64 else 0x10000)
-        cpu.cpl = 3
+        """User mode and its segments."""
+        enter_user_mode(self.cpu, self.mode)
 
     def load_code(self, code: bytes) -> None:
         """Fresh data and stack, this code followed by INT3, user mode at its start."""

@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from x86emu.conform.records import NO_VECTOR, Records, code_of
+from x86emu.conform.records import GPR, NO_VECTOR, Records, code_of
 from x86emu.conform.states import differing_cases
 from x86emu.isa.table import Row, load_rows
 
 COMPARED_FLAGS = 0xCD5
-GPR = "rax rcx rdx rbx rsp rbp rsi rdi r8 r9 r10 r11 r12 r13 r14 r15".split()
 
 # An operating system reports several exceptions alike: the vector that stands for each.
 _CLASSES = np.arange(258, dtype=np.int16)

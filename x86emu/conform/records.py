@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 Records = NDArray[np.void]
 """An array of RECORD."""
 
+GPR = ("rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", *(f"r{n}" for n in range(8, 16)))
+"""General registers in the order of their numbers."""
 CODE_BYTES = 64
 WINDOW_BYTES = 128
 
@@ -44,7 +46,7 @@ RECORD = np.dtype(
         ("row", "<i4"),
     ]
 )
-"""gpr: rax rcx rdx rbx rsp rbp rsi rdi r8..r15.  st_mantissa, st_exponent: by ST number (exponent with the sign);
+"""gpr: as GPR.  st_mantissa, st_exponent: by ST number (exponent with the sign);
 status holds TOP; valid is the abridged tag word (bit = physical register not empty).  window: 128 bytes of data at
 window_address, written before and read after; digest: 0, or a number that tells what changed outside the window.
 code: code_length bytes at rip; steps: how many instructions; mode: 32 or 64.  vector: of the exception that ended the

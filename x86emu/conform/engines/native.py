@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from x86emu.conform.engine import EngineError, State, Stop, put_outcome, state_of
-from x86emu.conform.records import LAYOUT, NO_VECTOR, WINDOW_BYTES, Layout, Records, digest
+from x86emu.conform.records import GPR, LAYOUT, NO_VECTOR, WINDOW_BYTES, Layout, Records, digest
 from x86emu.errors import UserInputError
 from x86emu.isa.features import FEATURES
 
@@ -40,7 +40,7 @@ _REGS = (
     "r15 r14 r13 r12 rbp rbx r11 r10 r9 r8 rax rcx rdx rsi rdi orig_rax rip cs eflags rsp ss fs_base gs_base "
     "ds es fs gs"
 ).split()
-_GPR_PLACES = [_REGS.index(n) for n in "rax rcx rdx rbx rsp rbp rsi rdi r8 r9 r10 r11 r12 r13 r14 r15".split()]
+_GPR_PLACES = [_REGS.index(n) for n in GPR]
 _RIP, _EFLAGS, _CS, _SS, _DS, _ES, _ORIG = (
     _REGS.index(n) for n in ("rip", "eflags", "cs", "ss", "ds", "es", "orig_rax")
 )

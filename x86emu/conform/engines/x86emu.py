@@ -15,8 +15,9 @@ from x86emu.bus.platform import CpuSignals, Wiring
 from x86emu.bus.spaces import MmioSpace, PortSpace
 from x86emu.conform.batch import BatchRunner
 from x86emu.conform.engine import X87, State, Stop
-from x86emu.conform.records import LAYOUT, Layout, Records
+from x86emu.conform.records import GPR, LAYOUT, Layout, Records
 from x86emu.core.memory import PhysicalMemory
+from x86emu.core.processor import Processor
 from x86emu.isa.models import CpuModel, resolve_model
 
 DEFAULT_MODEL = "max"
@@ -89,7 +90,7 @@ class _Processor:
 
     def _set_registers(self, state: State) -> None:
         cpu = self.cpu
-        for n, name in enumerate(GPR_NAMES):
+        for n, name in enumerate(GPR):
             setattr(cpu, name, state.gpr[n])
         cpu.rflags = state.rflags
         cpu.rip = state.rip
@@ -103,7 +104,7 @@ class _Processor:
         cpu, fpu = self.cpu, self.cpu.fpu()
         return replace(
             self.state,
-            gpr=[getattr(cpu, name) for name in GPR_NAMES],
+            gpr=[getattr(cpu, name) for name in GPR],
             rip=cpu.rip,
             rflags=cpu.rflags,
             segments=[getattr(cpu, name).selector for name in SEGMENT_NAMES],
@@ -114,8 +115,21 @@ class _Processor:
         )
 
 
-GPR_NAMES = ("rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", *(f"r{n}" for n in range(8, 16)))
 SEGMENT_NAMES = ("es", "cs", "ss", "ds", "fs", "gs")
+
+
+def enter_user_mode(cpu: Processor, mode: int) -> None:
+    """Flat segments at CPL 3 in 64- or 32-bit mode, as under an operating system; FS and GS are null."""
+    cpu.activity = 0
+    cpu.cpl = 3
+    if mode == 64:
+        cpu.cs.set(0x33, 0, 0xFFFFFFFF, 0xA0FB)
+    else:
+        cpu.cs.set(0x23, 0, 0xFFFFFFFF, 0xC0FB)
+    for segment in (cpu.ss, cpu.ds, cpu.es):
+        segment.set(0x2B, 0, 0xFFFFFFFF, 0xC0F3)
+    for segment in (cpu.fs, cpu.gs):
+        segment.set(0, 0, 0xFFFFFFFF, 0x10000)
 
 
 class _UserMachine(_Processor):
@@ -151,19 +165,9 @@ class _UserMachine(_Processor):
         self.runner = BatchRunner(self.core, layout, _CODE, _DATA)
 
     def set_state(self, state: State) -> None:
-        cpu = self.cpu
         for linear, physical, length, _ in self.regions:
             self.memory.write(physical, state.memory.get(linear, b"").ljust(length, b"\0"))
-        cpu.activity = 0
-        cpu.cpl = 3
-        if state.mode == 64:
-            cpu.cs.set(0x33, 0, 0xFFFFFFFF, 0xA0FB)
-        else:
-            cpu.cs.set(0x23, 0, 0xFFFFFFFF, 0xC0FB)
-        for segment in (cpu.ss, cpu.ds, cpu.es):
-            segment.set(0x2B, 0, 0xFFFFFFFF, 0xC0F3)
-        for segment in (cpu.fs, cpu.gs):
-            segment.set(0, 0, 0xFFFFFFFF, 0x10000)
+        enter_user_mode(self.cpu, state.mode)
         self._set_registers(state)
 
     def run(self, instructions: int) -> Stop:

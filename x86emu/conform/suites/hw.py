@@ -17,15 +17,15 @@ from typing import Any
 import numpy as np
 
 from x86emu.conform.compare import differences
-from x86emu.conform.engine import X87, Engine, State, open_engine, put_outcome
-from x86emu.conform.records import Layout, empty, set_code
+from x86emu.conform.engine import X87, Engine, State, Stop, open_engine, put_outcome
+from x86emu.conform.records import GPR, Layout, empty, set_code
 from x86emu.conform.results import Failure, UnitResult
 from x86emu.conform.suite import Options
 from x86emu.errors import UserInputError
+from x86emu.isa.disassembler import row_of
 from x86emu.isa.models import resolve_model
 from x86emu.isa.table import Row, load_rows
 
-GPR = ("rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", *(f"r{n}" for n in range(8, 16)))
 SIGNAL_VECTORS = {4: (6,), 5: (1, 3, 4), 8: (0, 16, 19), 11: (4, 5, 7, 12, 13, 14, 17)}
 MODEL = "default,+adx,+sse4a,+sha,+clflushopt,+bmi1,+bmi2"
 """What the captured processor and the core have in common."""
@@ -123,8 +123,6 @@ class RowFinder:
 
     def number(self, code: bytes, mode: int) -> int:
         """Row number, or -1."""
-        from x86emu.isa.disassembler import row_of
-
         row: Row | None = row_of(code.ljust(15, b"\x90"), mode, self.features)
         return self.rows.get(id(row), -1)
 
@@ -222,7 +220,7 @@ class _Hardware:
         self,
         case: dict[str, Any],
         before: State,
-        stop: Any,
+        stop: Stop,
         engine: Engine,
         layout: CaptureLayout,
         row: int,
@@ -236,8 +234,6 @@ class _Hardware:
         given, expected, actual = records
         set_code(given, code)
         given["gpr"] = before.gpr
-        from x86emu.conform.engine import Stop
-
         put_outcome(expected, given, _expected(case, before, layout), Stop(), layout)
         put_outcome(actual, given, engine.get_state(), stop, layout)
         if "mx" not in case["o"]:
