@@ -182,7 +182,8 @@ def _read_prefixes(i: _Instruction) -> None:
         elif byte == 0xF0:
             i.lock = True
         elif byte in _OVERRIDES:
-            i.segment = _OVERRIDES[byte]
+            if i.bits != 64 or byte in (0x64, 0x65):  # the others are ignored in 64-bit mode (2.1.1)
+                i.segment = _OVERRIDES[byte]
         elif i.bits == 64 and byte & 0xF0 == 0x40:
             i.rex = byte
             continue
@@ -268,11 +269,8 @@ def _memory_text(i: _Instruction, terms: list[str], displacement: int, default: 
         text = f"0x{displacement & ((1 << i.address_bits) - 1):x}"
     elif displacement:
         text += f" {'-' if displacement < 0 else '+'} 0x{abs(displacement):x}"
-    segment = i.segment
-    if i.bits == 64 and segment not in ("fs", "gs"):
-        segment = ""
-    if segment and (segment != default or not terms):
-        return f"{segment}:[{text}]"
+    if i.segment and (i.segment != default or not terms):
+        return f"{i.segment}:[{text}]"
     return f"[{text}]"
 
 
@@ -342,8 +340,7 @@ def _string_operand(operand: Operand, i: _Instruction) -> str:
     pointer = _pointer(operand, i)
     if operand.letter == "Y":
         return f"{pointer}es:[{register}]" if i.bits != 64 else f"{pointer}[{register}]"
-    segment = i.segment if i.bits != 64 or i.segment in ("fs", "gs") else ""
-    return f"{pointer}{segment + ':' if segment else ''}[{register}]"
+    return f"{pointer}{i.segment + ':' if i.segment else ''}[{register}]"
 
 
 def _fixed(operand: Operand, i: _Instruction) -> str:
