@@ -34,7 +34,7 @@ test: test-setup
 
 test-setup:
 	@scripts/setup.sh system browser test-tools venv-test build
-	@tests/guests/build.sh "$(GUESTS)" linux64 linux32 network rescue multiboot floppy memtest firmware nested
+	@tests/guests/build.sh "$(GUESTS)" linux64 linux32 network rescue multiboot floppy memtest firmware nested xen
 
 test-slow: test-setup
 	@scripts/setup.sh slow-tools

@@ -3,7 +3,7 @@
 # packages are fetched with a private apt state and unpacked.
 #
 #   usage: build.sh OUTDIR [GUEST...]       GUEST: boot linux64 linux32 network rescue multiboot floppy memtest firmware
-#                                           nested (default: all of these), debian installer
+#                                           nested xen (default: all of these), debian installer
 #
 # boot: the first two lines of linux64, all that an interactive boot by --kernel needs.
 # linux64 (Debian's unmodified cloud kernel for amd64, LZ4)
@@ -31,6 +31,10 @@
 #   bios/                  SeaBIOS and SeaVGABIOS
 # nested: the kernel of linux64 as a hypervisor, see src/nested
 #   nested.cpio.gz         KVM's modules, a small VMM (src/small_vmm.c), Debian's QEMU, the kernel for its guests
+# xen: Debian's hypervisor and its generic kernel as dom0, see src/xen
+#   xen.elf                the hypervisor: multiboot          xen.cpio.gz     initramfs of a dom0 that only reports
+#   xen.vmlinux            the kernel, as ELF                 xen-xl.cpio.gz  and one with xl, xenstored and a guest
+#   xen.iso  xen.img       CD-ROM and disk with GRUB 2: PV dom0
 # installer (only when named: 130 MB to fetch)
 #   installer.vmlinuz  installer.cpio.gz    Debian's network installer in text mode
 # debian (only when named: some minutes, 1 GiB, and root, since debootstrap uses chroot)
@@ -42,7 +46,7 @@ set -euo pipefail
 . "$(dirname "$0")/lib/common.sh"
 . "$(dirname "$0")/lib/media.sh"
 [[ $# -ge 1 && $1 != -* ]] || die "usage: $0 OUTDIR [boot] [linux64] [linux32] [network] [rescue] [multiboot]" \
-    "[floppy] [memtest] [firmware] [nested] [debian] [installer]"
+    "[floppy] [memtest] [firmware] [nested] [xen] [debian] [installer]"
 need cpio python3 gzip xz:xz-utils lz4 dpkg-deb:dpkg apt-get:apt
 STATE=$(cat "$GK_DIR"/build.sh "$GK_DIR"/lib/* "$GK_DIR"/src/* "$GK_DIR"/tools/*.py | sha256sum | cut -c1-16)
 
@@ -53,6 +57,9 @@ MORE_DISK_MODULES="ahci nvme virtio_blk floppy"
 PORT_MODULES="9pnet_virtio 9p parport_pc lp psmouse evdev button"
 FAT_DISK="gk.load=ata_piix,sd_mod,vfat,nls_cp437,nls_iso8859-1,nls_ascii gk.disk=sda1"
 CDROM="gk.load=ata_piix,sr_mod,isofs gk.disk=sr0"
+# Of all that xen-utils depends on, what xl and its daemons link to.
+XEN_PACKAGES="libxen|xen-utils-4|xenstore-utils|libc6$|libgcc-s1|liblzma5|zlib1g|libbz2|libzstd1|libyajl2|libuuid1|libnl|\
+libsystemd0|libncurses6|libtinfo6|libcom-err2|libext2fs2|libpython3.11$"
 CMDLINE="console=tty0 console=ttyS0,115200"
 
 # payload DIR KERNEL INITRD  - what boot media hold: both, and a file whose hash the guest checks.
@@ -230,6 +237,59 @@ build_nested() {
     ln -s qboot.rom "$d/usr/share/qemu/bios-microvm.bin"
     make_cpio "$d" "$OUT/nested.cpio.gz"
 }
+xen_grub_cfg() { # ROOT
+    cat <<CFG
+serial --unit=0 --speed=115200
+terminal_input console serial
+terminal_output console serial
+set root=$1
+echo "GK-MARK grub up"
+multiboot2 /boot/xen com1=115200,8n1 console=com1 noreboot=1 dom0_mem=384M
+module2 /boot/vmlinux console=hvc0 cryptomgr.notests gk.run=xen
+module2 --nounzip /boot/initrd
+boot
+CFG
+}
+build_xen() {
+    local d=$GK_TMP/xen-dom0 root=$GK_TMP/xen-tools cloud packages
+    deb_unpack amd64 "$GK_TMP/xen" xen-hypervisor-4.17-amd64
+    gzip -dc "$GK_TMP/xen/boot/xen-4.17-amd64.gz" >"$OUT/xen.elf"
+    kernel_root amd64 linux-image-cloud-amd64
+    cloud=$GK_VMLINUZ
+    kernel_root amd64 linux-image-amd64
+    say "dom0 kernel $GK_KVER"
+    # Uncompressed, which spares Xen two thousand million instructions.
+    python3 "$GK_DIR/tools/extract_vmlinux.py" "$GK_VMLINUZ" "$OUT/xen.vmlinux"
+    base_initramfs amd64 "$d" dom0
+    add_modules "$GK_KROOT" "$d" xenfs xen-privcmd xen-evtchn xen-gntdev xen-gntalloc
+    install -m755 "$GK_DIR/src/xen" "$d/gk/xen"
+    make_cpio "$d" "$OUT/xen.cpio.gz"
+    say "xl and what it needs"
+    mapfile -t packages < <(deb_closure amd64 xen-utils-4.17 | grep -E "^($XEN_PACKAGES)")
+    deb_unpack amd64 "$root" "${packages[@]}" liblzo2-2
+    copy_elf "$root" "$d" usr/lib/xen-4.17/bin/{xl,xenstored,xenconsoled,xen-init-dom0,libxl-save-helper} \
+        usr/bin/xenstore-read
+    mv "$d"/usr/bin/xenstore-read "$d/bin/"
+    cp -L "$(find "$root" -name libgcc_s.so.1 | head -n 1)" "$d/lib/x86_64-linux-gnu/" # loaded at run time
+    mkdir -p "$d/etc/xen" "$d/usr/share" "$d/var/lib" "$d/var/log"
+    : >"$d/etc/xen/xl.conf"
+    base_initramfs amd64 "$GK_TMP/xen-guest" guest
+    make_cpio "$GK_TMP/xen-guest" "$d/gk/guest.cpio.gz"
+    cp "$cloud" "$d/gk/vmlinuz"
+    make_cpio "$d" "$OUT/xen-xl.cpio.gz"
+    say "CD-ROM and disk with GRUB"
+    d=$GK_TMP/xen-media
+    mkdir -p "$d/boot"
+    cp "$OUT/xen.elf" "$d/boot/xen"
+    cp "$OUT/xen.vmlinux" "$d/boot/vmlinux"
+    cp "$OUT/xen.cpio.gz" "$d/boot/initrd"
+    make_ext4 "$GK_TMP/fs.img" 96 "$d"
+    make_mbr_disk "$OUT/xen.img" "$GK_TMP/fs.img" 83
+    xen_grub_cfg '(hd0,msdos1)' >"$GK_TMP/grub.cfg"
+    install_grub_mbr "$OUT/xen.img" "$GK_TMP/grub.cfg"
+    xen_grub_cfg '(cd)' >"$GK_TMP/grub.cfg"
+    make_iso_grub "$OUT/xen.iso" "$d" "$GK_TMP/grub.cfg"
+}
 # payload_64m  - 64 MiB that a test can make again: SHAKE-128 of "x86emu".
 payload_64m() { python3 -c 'import hashlib, sys; sys.stdout.buffer.write(hashlib.shake_128(b"x86emu").digest(64 << 20))'; }
 DEBIAN_PACKAGES=systemd-sysv,udev,kmod,dbus,linux-image-cloud-amd64,initramfs-tools,zstd,iproute2,procps,gcc,libc6-dev
@@ -286,13 +346,13 @@ guest() {
 
 output=$1; shift
 start_output "$output" guests
-for name in "${@:-linux64 linux32 network rescue multiboot floppy memtest firmware nested}"; do
+for name in "${@:-linux64 linux32 network rescue multiboot floppy memtest firmware nested xen}"; do
     for one in $name; do
         case $one in
-        boot | linux64 | linux32 | network | rescue | multiboot | floppy | memtest | firmware | nested | debian | installer)
+        boot | linux64 | linux32 | network | rescue | multiboot | floppy | memtest | firmware | nested | xen | debian | installer)
             guest "$one" ;;
         *) die "no guest is named $one; there are boot, linux64, linux32, network, rescue, multiboot, floppy, memtest, firmware," \
-            "nested, debian and installer" ;;
+            "nested, xen, debian and installer" ;;
         esac
     done
 done

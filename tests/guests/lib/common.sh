@@ -138,6 +138,14 @@ deb_unpack() {
     files=$(deb_fetch "$arch" "$@") || die "could not fetch $*"
     for f in $files; do dpkg-deb -x "$f" "$dir"; done
 }
+# deb_closure ARCH PKG...  - names of the packages and of all they depend on.
+deb_closure() {
+    local arch=$1; shift
+    apt_ready "$arch"
+    # An empty dpkg status makes a simulated install list all of them.
+    gk_apt "$arch" apt-get -s -o APT::Install-Recommends=0 install "$@" |
+        sed -n 's/^Inst \([^ ]*\) .*/\1/p' | sed 's/:.*//' | sort -u
+}
 # deb_real ARCH META REGEX  - the concrete package behind a metapackage.
 deb_real() {
     apt_ready "$1"
