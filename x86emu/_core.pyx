@@ -52,6 +52,7 @@ cdef class Engine:
         wiring.board.elapsed = slice_elapsed
         wiring.board.shorten = shorten_slice
         self.schedule.base = clock.base
+        self.schedule.several = len(signals) > 1
         memory.shared.n_cpus = 0
         for index, wires in enumerate(signals):
             cpu = Processor.__new__(Processor)

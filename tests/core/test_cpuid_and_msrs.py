@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.core.bare_machine import DATA, BareMachine, Fault
+from tests.core.bare_machine import CODE, DATA, BareMachine, Fault
 
 GP = (13, 0)
 UD = (6, None)
@@ -255,3 +255,14 @@ def test_intels_c_state_control_keeps_what_is_written() -> None:
         assert m.rdmsr(number) == 6
         with pytest.raises(Fault):
             BareMachine(model="pentium4_vtx").rdmsr(number)
+
+
+def test_no_processor_reads_an_earlier_time_than_another_has_read() -> None:
+    # L: mov rsi, [rbx]; rdtsc; shl rdx, 32; or rdx, rax; cmp rdx, rsi; jbe H; mov [rbx], rdx; dec ecx; jnz L
+    # lock inc dword [rbx + 8]; H: hlt
+    m = BareMachine(processors=2)
+    m.memory.write(CODE, bytes.fromhex("488b330f3148c1e2204809c24839f2760b488913ffc975e8f0ff4308f4"))
+    for cpu in m.engine.cpus:
+        cpu.rip, cpu.rbx, cpu.rcx, cpu.rflags, cpu.activity = CODE, DATA, 3000, 2, 0
+    assert m.engine.run(100_000) == "halted"
+    assert int.from_bytes(m.memory.read(DATA + 8, 4), "little") == 2

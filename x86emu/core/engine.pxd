@@ -6,9 +6,14 @@ from x86emu.core.state cimport Cpu
 cdef struct Schedule:
     Cpu* running             # NULL between slices
     int64_t base             # virtual time at the slice's beginning
+    bint several             # there is more than one processor
+    int64_t told             # the latest time that a processor was told by its TSC
 
 # Virtual time in nanoseconds, exact where c.current is set (see state.retired).
 cdef int64_t virtual_now(Cpu* c) noexcept nogil
+# The same as software may compare it between processors: no two are told the same time, and none an earlier one than
+# another was told before.
+cdef int64_t told_now(Cpu* c) noexcept nogil
 # Nanoseconds since the running slice began: what bus.clock.Clock.now() adds to its base.
 cdef int64_t slice_elapsed(void* schedule) noexcept nogil
 cdef void shorten_slice(void* schedule, int64_t deadline) noexcept nogil

@@ -42,6 +42,17 @@ cdef int64_t virtual_now(Cpu* c) noexcept nogil:
         return 0
     return s.base + slice_elapsed(s)
 
+cdef int64_t told_now(Cpu* c) noexcept nogil:
+    # Processors take turns over the same span of time, so the second one's time goes back to where the first one's began.
+    # Synchronized TSCs never do that (SDM 3B 18.17: invariant TSC), and systems that see it stop trusting them.
+    cdef Schedule* s = <Schedule*>c.board.engine
+    cdef int64_t now = virtual_now(c)
+    if s != NULL and s.several:
+        if now <= s.told:
+            now = s.told + 1
+        s.told = now
+    return now
+
 cdef void kick(void* cpu) noexcept nogil:
     """Makes the running trace chain come back at the next boundary; what was left of the slice is given back there."""
     cdef Cpu* c = <Cpu*>cpu

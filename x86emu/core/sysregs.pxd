@@ -9,7 +9,9 @@ cdef bint write_cr3(Cpu* c, Insn* i, uint64_t value) noexcept nogil
 cdef bint write_cr4(Cpu* c, Insn* i, uint64_t value) noexcept nogil
 
 # The time stamp counter now: virtual nanoseconds plus the offset that WRMSR set (SDM 3B 18.17).
+# The TSC of this moment, and as RDTSC reads it (engine.told_now).
 cdef uint64_t tsc_now(Cpu* c, Insn* i) noexcept nogil
+cdef uint64_t tsc_read(Cpu* c, Insn* i) noexcept nogil
 
 # Whether what an MWAIT of this processor waits for has happened: the monitored 64 bytes differ from what MONITOR saw,
 # or cannot be looked at. The run loop asks while activity is ACTIVITY_MWAIT.

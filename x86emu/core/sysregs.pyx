@@ -20,7 +20,7 @@ from x86emu.core.page_walk cimport load_pdptes
 from x86emu.core.tlb cimport (refresh_key, tlb_flush_all, tlb_flush_page, tlb_flush_pcid, tlb_new_address_space,
                               tlb_take_keys)
 from x86emu.core.mode cimport refresh_mode
-from x86emu.core.engine cimport virtual_now
+from x86emu.core.engine cimport told_now, virtual_now
 from x86emu.core.vmx cimport *
 from x86emu.core.svm cimport svm_intercepts, SVM_CR0_WRITE_TRAP
 from x86emu.core.svm_exit cimport svm_trap
@@ -519,11 +519,9 @@ cdef uint64_t scaled_tsc(uint64_t value, uint64_t multiplier) noexcept nogil:
     cdef uint64_t high = (value >> 32) * (multiplier >> 32) + (middle >> 32) + (other >> 32)
     return high << 16 | (other & 0xFFFFFFFFULL) >> 16
 
-cdef uint64_t tsc_now(Cpu* c, Insn* i) noexcept nogil:
-    cdef uint64_t now
-    c.current = i
-    now = <uint64_t>(virtual_now(c) + c.tsc_offset)
-    c.current = NULL
+cdef uint64_t tsc_at(Cpu* c, int64_t time) noexcept nogil:
+    """What the TSC shows at a virtual time, to a guest with its offset and rate."""
+    cdef uint64_t now = <uint64_t>(time + c.tsc_offset)
     if unlikely(c.virt.guest_mode == GUEST_VMX):
         if c.vmx.tsc_multiplier != 1ULL << 48:       # SDM 3C 26.3: 16.48 fixed point
             now = scaled_tsc(now, c.vmx.tsc_multiplier)
@@ -535,6 +533,20 @@ cdef uint64_t tsc_now(Cpu* c, Insn* i) noexcept nogil:
         now += c.virt.tsc_offset
     return now
 
+cdef uint64_t tsc_now(Cpu* c, Insn* i) noexcept nogil:
+    cdef int64_t time
+    c.current = i
+    time = virtual_now(c)
+    c.current = NULL
+    return tsc_at(c, time)
+
+cdef uint64_t tsc_read(Cpu* c, Insn* i) noexcept nogil:
+    cdef int64_t time
+    c.current = i
+    time = told_now(c)
+    c.current = NULL
+    return tsc_at(c, time)
+
 cdef inline bint tsc_disabled(Cpu* c, Insn* i) noexcept nogil:
     if unlikely(c.cr4 & CR4_TSD and c.cpl != 0):
         fault_code(c, i, V_GP, 0)
@@ -544,7 +556,7 @@ cdef inline bint tsc_disabled(Cpu* c, Insn* i) noexcept nogil:
 cdef void RDTSC(Cpu* c, Insn* i) noexcept nogil:
     if tsc_disabled(c, i):
         return
-    c.mtmp = tsc_now(c, i)
+    c.mtmp = tsc_read(c, i)
     c.r[RAX] = <uint32_t>c.mtmp
     c.r[RDX] = c.mtmp >> 32
     chain(c, i)
@@ -552,7 +564,7 @@ cdef void RDTSC(Cpu* c, Insn* i) noexcept nogil:
 cdef void RDTSCP(Cpu* c, Insn* i) noexcept nogil:
     if tsc_disabled(c, i):
         return
-    c.mtmp = tsc_now(c, i)
+    c.mtmp = tsc_read(c, i)
     c.r[RAX] = <uint32_t>c.mtmp
     c.r[RDX] = c.mtmp >> 32
     c.r[RCX] = <uint32_t>c.tsc_aux

@@ -16,7 +16,7 @@ from x86emu.core.tlb cimport tlb_forget_tag, tlb_take_keys, tlb_flush_everything
 from x86emu.core.mode cimport refresh_mode, refresh_segment
 from x86emu.core.model cimport ProcessorModel
 from x86emu.core.second_level cimport second_level_new_generation
-from x86emu.core.sysregs cimport tsc_now
+from x86emu.core.sysregs cimport tsc_read
 from x86emu.core.vmx_apic cimport vmx_enter_virtual_apic
 from x86emu.core.vmx_exit cimport load_host_state, record_exit, vmx_load_msrs
 from x86emu.core.exits cimport note_entry
@@ -203,7 +203,7 @@ cdef uint64_t vmx_host_tsc(Cpu* c, Insn* i) noexcept nogil:
     cdef uint32_t mode = c.virt.guest_mode
     cdef uint64_t now
     c.virt.guest_mode = GUEST_NONE
-    now = tsc_now(c, i)
+    now = tsc_read(c, i)
     c.virt.guest_mode = mode
     return now
 
