@@ -134,6 +134,26 @@ def test_multiboot_elf_with_modules(tmp_path: Path) -> None:
     assert struct.unpack_from("<I", info, 48) == (boot.map_address,)
 
 
+def test_an_initrd_that_is_a_list_of_modules(tmp_path: Path) -> None:
+    kernel = write(tmp_path / "k.elf", elf32([(0x100000, 0x100000, multiboot_header() + b"code", 0x100)], 0x10000C))
+    first, second = write(tmp_path / "first", b"1" * 10), write(tmp_path / "sec,ond", b"2" * 20)
+    given = Path(f"{first} console=hvc0 a,,b,{tmp_path / 'sec,,ond'}")
+    boot = plan_kernel(kernel, initrd=given, modules=[f"{first} again"], memory_below_4g=64 * MIB)
+    memory = memory_after(boot)
+    count, modules = struct.unpack_from("<II", memory[boot.ebx], 20)
+    rows = list(struct.iter_unpack("<IIII", memory[modules]))
+    assert [memory[row[0]] for row in rows] == [b"1" * 10, b"2" * 20, b"1" * 10]
+    assert [memory[row[2]].rstrip(b"\0").decode() for row in rows] == [
+        f"{first} console=hvc0 a,b", str(second), f"{first} again",
+    ]  # fmt: skip
+    assert count == 3
+    # A file of that very name is one module.
+    boot = plan_kernel(kernel, initrd=second, memory_below_4g=64 * MIB)
+    assert struct.unpack_from("<I", memory_after(boot)[boot.ebx], 20) == (1,)
+    with pytest.raises(UserInputError, match="none: there is no such file; give the path of a boot module"):
+        plan_kernel(kernel, initrd=Path(f"{first},none"), memory_below_4g=64 * MIB)
+
+
 def test_multiboot_by_the_header_addresses(tmp_path: Path) -> None:
     body = multiboot_header(1 << 16, 0x200010, 0x200000, 0x200100, 0x200180, 0x200040)
     kernel = write(tmp_path / "k.bin", b"\xcc" * 32 + bytes(16) + body + bytes(0x100))

@@ -57,6 +57,7 @@ def test_multiboot_kernel_gets_its_information(tmp_path: Path) -> None:
     rows = list(struct.iter_unpack("<IQQI", machine.memory.read(address, length)))
     assert {size for size, _, _, _ in rows} == {20}
     assert 62 << 20 <= ram_of([(base, n, kind) for _, base, n, kind in rows]) <= MEMORY
+    assert [(base + n) for _, base, n, kind in rows if kind == 4] == [MEMORY]  # the ACPI tables' range
 
 
 def test_multiboot_kernel_below_64_kib(tmp_path: Path) -> None:
@@ -86,6 +87,7 @@ def test_pvh_kernel_gets_its_start_info(tmp_path: Path) -> None:
     assert machine.memory.read(address, size) == b"initial ram disk"
     rows = list(struct.iter_unpack("<QQII", machine.memory.read(map_at, 24 * entries)))
     assert 62 << 20 <= ram_of([(base, length, kind) for base, length, kind, _ in rows]) <= MEMORY
+    assert [base + length for base, length, kind, _ in rows if kind == 4] == [MEMORY]
     assert (cpu.tr.base, cpu.tr.limit) == (0, 0x67)
 
 

@@ -21,6 +21,10 @@ KNOWN_OTHERS = {
 }
 
 
+def _split(text: str) -> list[str]:
+    return [part.replace("\0", ",") for part in text.replace(",,", "\0").split(",")]
+
+
 def plan_kernel(
     path: Path,
     *,
@@ -31,20 +35,26 @@ def plan_kernel(
 ) -> BootPlan:
     """Reads the kernel and what goes with it and returns the checked plan.
 
-    ``modules`` are "FILE ARGUMENTS" strings; the initrd is the first module of a multiboot or PVH kernel.
+    ``modules`` are "FILE ARGUMENTS" strings; the initrd is the first module of a multiboot or PVH kernel, or where there
+    is no file of its name, a list of such strings with commas between them (a comma inside is doubled).
     UserInputError names the file that is no kernel, is truncated, or does not fit.
     """
     data = read_user_file(path, WHAT)
+    takes_modules = not bzimage.is_bzimage(data)
+    texts = list(modules)
+    if takes_modules and initrd is not None and not initrd.exists():
+        texts = _split(str(initrd)) + texts
+        initrd = None
     initrd_data = read_user_file(initrd, "an initial RAM disk") if initrd is not None else None
     loaded = []
     if initrd is not None and initrd_data is not None:
         loaded.append(Module(initrd_data, initrd.name))
-    for text in modules:
+    for text in texts:
         name, _, _arguments = text.strip().partition(" ")
         loaded.append(Module(read_user_file(Path(name), "a boot module"), text.strip()))
 
     header = multiboot.find_header(data)
-    if bzimage.is_bzimage(data):
+    if not takes_modules:
         if modules:
             raise UserInputError(f"--module: {path} is a Linux bzImage, which takes no modules; use --initrd")
         plan = bzimage.plan_bzimage(path, data, command_line, initrd_data, memory_below_4g)
