@@ -13,7 +13,7 @@ from x86emu.core.tlb cimport tlb_flush_all, tlb_flush_everything
 from x86emu.core.mode cimport refresh_mode, refresh_segment
 from x86emu.core.model cimport ProcessorModel, VENDOR_AMD, VENDOR_INTEL, MISC_ENABLE_XD_OFF
 from x86emu.core.engine cimport virtual_now
-from x86emu.core.sysregs cimport tsc_now, tsc_read
+from x86emu.core.sysregs cimport tsc_read
 from x86emu.core.vmx cimport capability
 from x86emu.core.vmx_apic cimport vmx_read_x2apic, vmx_write_x2apic
 from x86emu.core.svm cimport svm_intercepts, SVM_EFER_WRITE_TRAP
