@@ -95,7 +95,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
                        help="pc-testdev: what test images ask for beyond a PC")  # fmt: skip
     kernel = boot.add_argument_group("a kernel, loaded by the boot ROM through the same firmware")
     kernel.add_argument("--kernel", metavar="FILE", help="bzImage, multiboot ELF or PVH ELF")
-    kernel.add_argument("--initrd", metavar="FILE", help="initial RAM disk; of a multiboot kernel 'FILE ARGS,FILE ARGS'")
+    kernel.add_argument("--initrd", metavar="FILE", help="initial RAM disk; for multiboot 'FILE ARGS,FILE ARGS'")
     kernel.add_argument("--append", metavar="TEXT", default="", help="command line of the kernel")
     kernel.add_argument("--module", metavar="'FILE ARGS'", action="append", default=[], help="multiboot or PVH module")
     host = boot.add_argument_group("the host's side")

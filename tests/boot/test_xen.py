@@ -1,7 +1,7 @@
 """Debian's Xen and its first guest, dom0: paravirtualized (PV) or in a hardware virtual machine (PVH); and guests that
 dom0 starts with xl.
 
-The guests are built by tests/guests/build.sh xen.  Without an IOMMU Xen gives a PVH dom0 no reserved memory, and SeaBIOS
+Without an IOMMU Xen gives a PVH dom0 no reserved memory, and SeaBIOS
 calls that of the ACPI tables reserved.  So it is booted by --kernel, whose memory map tells ACPI memory as such, and is
 told not to ask the firmware anew (no-real-mode).
 """

@@ -35,8 +35,8 @@ def plan_kernel(
 ) -> BootPlan:
     """Reads the kernel and what goes with it and returns the checked plan.
 
-    ``modules`` are "FILE ARGUMENTS" strings; the initrd is the first module of a multiboot or PVH kernel, or where there
-    is no file of its name, a list of such strings with commas between them (a comma inside is doubled).
+    ``modules`` are "FILE ARGUMENTS" strings; the initrd is the first module of a multiboot or PVH kernel, or, where
+    there is no file of its name, a list of such strings with commas between them (a comma inside is doubled).
     UserInputError names the file that is no kernel, is truncated, or does not fit.
     """
     data = read_user_file(path, WHAT)
