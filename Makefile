@@ -6,7 +6,8 @@
 #   make guests     the guests of tests/boot, into $(GUESTS)
 #   make test-slow  the tests that are marked slow, whole
 #   make conform    every suite of `x86emu conform` in full, with report (docs/conformance.md; hours, goes on when called again)
-#   make bench-peers  install the peers (Debian, PyPI, npm), measure all side by side, into benchmarks/results
+#   make bench-peers  install the peers (Debian, PyPI, npm), measure all side by side, into benchmarks/results; an hour and
+#                   a half on an idle machine, a third of that with BENCH_OPTIONS='--scale 4 --runs 3 --guest-runs 1'
 #   make lint       ruff and mypy --strict
 #   make clean      what was built in the checkout (the cache stays)
 
@@ -17,7 +18,7 @@ GUESTS ?= $(X86EMU_CACHE)/guests
 export PYTHON X86EMU_CACHE
 export X86EMU_GUESTS := $(GUESTS)
 JOBS ?= auto
-BENCH_RUNS ?= 3
+BENCH_OPTIONS ?= --runs 3
 PYTEST := .venv/bin/python -m pytest
 
 .PHONY: bench-peers boot test test-setup test-slow conform build guests lint clean
@@ -55,9 +56,9 @@ bench-peers:
 	@scripts/setup.sh system venv build bench slow-tools
 	@tests/guests/build.sh "$(GUESTS)" linux64
 	@tests/guests/build.sh "$(GUESTS)" debian || echo "x86emu: the boot of Debian is left out" >&2
-	.venv/bin/python -m x86emu bench all --peers --runs $(BENCH_RUNS) -o benchmarks/results/peers.json \
+	.venv/bin/python -m x86emu bench all --peers $(BENCH_OPTIONS) -o benchmarks/results/peers.json \
 	    --plot benchmarks/results/ratios.png --document docs/performance.md
-	.venv/bin/python -m x86emu bench --growth --runs $(BENCH_RUNS) -o benchmarks/results/growth.json \
+	.venv/bin/python -m x86emu bench --growth -o benchmarks/results/growth.json \
 	    --plot benchmarks/results/growth.png --document docs/performance.md
 
 lint: build

@@ -35,6 +35,9 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     bench.add_argument("--peers", action="store_true", help="also QEMU TCG, Bochs, Unicorn and v86, where installed")
     bench.add_argument("--scale", type=int, default=20, help="how much work a kernel does: 1, 4 or 20 (default 20)")
     bench.add_argument("--runs", type=int, default=3, help="interleaved runs of each (default 3)")
+    bench.add_argument(
+        "--guest-runs", type=int, metavar="N", help="runs of guests, which take long (default: as --runs)"
+    )
     bench.add_argument("--minutes", type=float, metavar="M", help="begin no further run of all after M minutes")
     bench.add_argument("--kernels", metavar="DIR", help="sources of the kernels (default: the checkout's)")
     bench.add_argument("--timeout", type=float, default=600, metavar="SECONDS", help="for one run (default 600)")
@@ -124,6 +127,8 @@ def _measure(
         if turn and options.minutes is not None and time.monotonic() - began > options.minutes * 60:
             break
         for number, item in enumerate(work):
+            if item.kernel is None and options.guest_runs is not None and turn >= options.guest_runs:
+                continue
             for engine in engines:
                 place = f"run {turn + 1}/{options.runs}, {number + 1}/{len(work)}: {item.name} under {engine.name}"
                 print(f"\r\033[K{place}" if sys.stderr.isatty() else place, end="" if sys.stderr.isatty() else "\n",
@@ -148,6 +153,10 @@ def _measure(
         print("\r\033[K", end="", file=sys.stderr)
 
 
+def _leave(number: int, frame: object) -> None:
+    raise SystemExit(128 + number)  # so that the emulator that is being measured is ended on the way out
+
+
 def bench(options: argparse.Namespace) -> int:
     """Runs the command; returns the exit code."""
     if options.growth:
@@ -164,8 +173,12 @@ def bench(options: argparse.Namespace) -> int:
 
     if options.runs < 1:
         raise UserInputError(f"--runs {options.runs}: nothing would be measured; 1 or more would do")
+    import signal
     import tempfile
+    import threading
 
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _leave)
     old = report.read(Path(options.compare))[0] if options.compare else None
     with tempfile.TemporaryDirectory(prefix="x86emu-bench-") as name:
         scratch = Path(name)
@@ -188,18 +201,18 @@ def bench(options: argparse.Namespace) -> int:
         figures: list[Figure] = []
 
         def done(so_far: list[Figure], turns: int) -> None:
+            # Written after each run of all, so that what is there counts where the rest is given up.
             figures[:] = so_far
             facts["turns"], facts["minutes"] = turns, (time.monotonic() - began) / 60
             if options.output:
                 report.store(Path(options.output), figures, versions, facts)
+            if options.document:
+                report.document(Path(options.document), report.text(figures, versions, facts))
+            if options.plot:
+                report.plot(Path(options.plot), figures, versions)
 
         _measure(_work(options, scratch), engines, options, done)
-    said = report.text(figures, versions, facts)
-    print(said)
+    print(report.text(figures, versions, facts))
     if old is not None:
         print("\n" + report.comparison(old, figures))
-    if options.document:
-        report.document(Path(options.document), said)
-    if options.plot:
-        report.plot(Path(options.plot), figures, versions)
     return EXIT_PROBLEM if any(figure.problem and figure.engine == "x86emu" for figure in figures) else EXIT_OK
