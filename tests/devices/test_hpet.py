@@ -1,8 +1,11 @@
 """HPET from the registers' side; IA-PC HPET specification 1.0a."""
 
+import random
+
 import pytest
 
 from x86emu.bus.clock import Clock
+from x86emu.bus.spaces import MmioSpace
 from x86emu.devices.hpet import Hpet
 
 CONF, STATUS, COUNTER = 0x10, 0x20, 0xF0
@@ -184,3 +187,28 @@ def test_round_trip(bench: Bench) -> None:
     assert (13_000, 8) in other.ioapic.rises() and other.ioapic.log[-1] == (17_000, 20, False)
     other.hpet.reset()
     assert other.clock.next_deadline() > 1 << 60 and other.get(config(0), 4) == 0x30
+
+
+def test_the_page_in_native_code_is_the_one_in_python() -> None:
+    """The same accesses to two HPETs, one by its native handlers, tell and do the same."""
+    native, plain = Bench(), Bench()
+    space = MmioSpace()
+    space.map(0, 0x400, native.hpet.read, native.hpet.write, "HPET", sizes=(4, 8), native=native.hpet.page.native)
+    numbers = random.Random(5)
+    registers = [CONF, STATUS, COUNTER, *(place(n) for place in (config, comparator) for n in range(3)), 0xF4, 0x14C]
+    values = [0, 1, 3, 0xFFFF_FFFF, 1 << 63, 100, 0x104, 0x10C, 0x44, 0x4C, 2000]
+    for _ in range(1500):
+        native.clock.advance(numbers.choice([0, 7, 10, 1000]))
+        plain.clock.advance_to(native.clock.now())
+        register, size = numbers.choice(registers), numbers.choice([4, 8])
+        if register & 7:
+            size = 4
+        if numbers.random() < 0.4:
+            value = numbers.choice(values) & (1 << 8 * size) - 1
+            space.write(register, size, value)
+            plain.put(register, value, size)
+        else:
+            assert space.read(register, size) == plain.get(register, size), hex(register)
+        assert native.hpet.save() == plain.hpet.save()
+    assert native.ioapic.log == plain.ioapic.log and native.isa.log == plain.isa.log
+    assert len(native.ioapic.log) > 10

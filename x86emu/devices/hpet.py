@@ -2,7 +2,7 @@
 
 IA-PC HPET specification 1.0a, chapter 2. The counter runs at 100 MHz (10 ns of virtual time); all three timers can be
 periodic and 64 bits wide; FSB (message) delivery is absent. Legacy replacement gives timers 0 and 1 the lines of the
-8254 and of the real-time clock, which the machine wires through this device.
+8254 and of the real-time clock, which the machine wires through this device. What guests spin on is in hpet_page.pyx.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 from x86emu.bus.clock import Clock, Event
 from x86emu.bus.device import Device
 from x86emu.bus.irq import IrqLine, IrqSink
+from x86emu.devices.hpet_page import HpetPage
 
 PERIOD_NS = 10
 CAPABILITIES, CONFIGURATION, INTERRUPT_STATUS, MAIN_COUNTER = 0x000, 0x010, 0x020, 0x0F0
@@ -55,7 +56,7 @@ class Timer:
 
 
 class Hpet(Device):
-    """Map `read`/`write` at FED00000h, 400h bytes, `sizes=(4, 8)`.
+    """Map `read`/`write` at FED00000h, 400h bytes, `sizes=(4, 8)`, `native=hpet.page.native`.
 
     `ioapic` is the sink for routed interrupts, by pin; `isa` for the legacy lines 0 and 8, by number. Wire the 8254
     and the real-time clock to this device's `set_irq` (0 and 8): it passes them on to `isa` unless in legacy
@@ -75,6 +76,7 @@ class Hpet(Device):
         self.configuration = self.status = 0
         self.stopped_at = 0  # the counter while disabled
         self.started = 0  # virtual time at which the counter would have been 0, while enabled
+        self.page = HpetPage(self, self.timers, clock)
 
     def reset(self) -> None:
         for timer in self.timers:
@@ -105,6 +107,7 @@ class Hpet(Device):
         """Puts a timer's next match on the clock."""
         self.clock.cancel(timer.event)
         timer.event = None
+        self.page.publish_timer(timer.number, not timer.configuration & (INTERRUPT_ENABLE | PERIODIC))
         if not self.configuration & ENABLE or not timer.configuration & INTERRUPT_ENABLE:
             return
         counter = self.counter()
@@ -116,6 +119,7 @@ class Hpet(Device):
             timer.event = self.clock.schedule(deadline, lambda: self._match(timer))
 
     def _schedule_all(self) -> None:
+        self.page.publish_counter(bool(self.configuration & ENABLE), self.started)
         for timer in self.timers:
             self._schedule(timer)
 

@@ -217,7 +217,8 @@ class Board:
         pit = self.pit
         ports.map(0x61, 1, pit.read_port61, pit.write_port61, "port 61h", sizes=(1,), native=pit.port61_native)
         self.mmio.map(acpi.IO_APIC_BASE, 0x1000, self.ioapic.read, self.ioapic.write, "I/O APIC", sizes=(4,))
-        self.mmio.map(acpi.HPET_BASE, 0x400, self.hpet.read, self.hpet.write, "HPET", sizes=(4, 8))
+        self.mmio.map(acpi.HPET_BASE, 0x400, self.hpet.read, self.hpet.write, "HPET", sizes=(4, 8),
+                      native=self.hpet.page.native)  # fmt: skip
 
     def _wire_isa(self) -> None:
         ports, clock = self.ports, self.clock
