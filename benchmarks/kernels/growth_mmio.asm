@@ -1,4 +1,5 @@
-; growth_mmio - reads of a device register in memory (the I/O APIC's index).  64-bit only; for `x86emu bench --growth`.
+; growth_mmio - reads of registers of two devices in turn, the I/O APIC's index and the HPET's capabilities.  64-bit only;
+; for `x86emu bench --growth`.
 %define MB_NAME 'growth_mmio'
 %include "mb.inc"
 WINDOW equ ALIAS2M+511*0x200000
@@ -11,6 +12,7 @@ bench:
         xor eax, eax
 .loop:  mov ebx, [rdx]
         add eax, ebx
+        add eax, [rdx+0x100000]
         rol eax, 1
         dec ecx
         jnz .loop

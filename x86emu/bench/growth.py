@@ -72,7 +72,7 @@ CURVES = (
     Curve("round and round over code", "pages of code", (1, 16, 64, 256, 1024, 4096, 16384), "growth_code",
           lambda pages: _machine(), "PAGES"),
     Curve("portio", "further ranges of devices", (0, 16, 64, 256, 1024), "portio", _with_devices),
-    Curve("reads of a register in memory", "further ranges of devices", (0, 16, 64, 256, 1024), "growth_mmio",
+    Curve("reads of two devices' registers in turn", "further ranges of devices", (0, 16, 64, 256, 1024), "growth_mmio",
           _with_devices),
 )  # fmt: skip
 
