@@ -101,7 +101,7 @@ def run(
     output = bytearray()
     began: float | None = None if start else 0.0
     waiting = list(typed or [])
-    looked_from = 0
+    looked_from = peak = 0
     deadline = time.monotonic() + timeout
     try:
         with selectors.DefaultSelector() as selector:
@@ -129,8 +129,9 @@ def run(
                 output += piece
                 if began is None and start in output:
                     began = now
+                    peak = peak_memory(process.pid)  # it may have ended by its last marker
                 if began is not None and end in output[output.index(start) :]:
-                    peak = peak_memory(process.pid)
+                    peak = max(peak, peak_memory(process.pid))
                     while b"\n" not in output[output.rindex(end) :] and _readable(source):
                         piece = os.read(source, 4096)
                         if not piece:

@@ -52,6 +52,11 @@ class Figure:
         return self.mips if self.instructions else 1 / self.median if self.seconds else math.nan
 
     @property
+    def memory(self) -> str:
+        """Peak memory in MiB, or nothing where the process had ended before it could be asked."""
+        return f"{self.peak_kib / 1024:.0f}" if self.peak_kib and self.seconds else ""
+
+    @property
     def shown(self) -> str:
         """What a table says: MIPS, nanoseconds of a round trip, or seconds, and the spread in percent."""
         if self.problem or not self.seconds:
@@ -109,14 +114,14 @@ def table(figures: list[Figure], engines: dict[str, str], mine: str = "x86emu") 
     pairs: dict[str, list[tuple[Figure, Figure]]] = {name: [] for name in peers}
     for guest, row in rows.items():
         ours = row.get(mine)
-        cells = [guest, ours.shown if ours else "-", f"{ours.peak_kib / 1024:.0f}" if ours and ours.seconds else ""]
+        cells = [guest, ours.shown if ours else "-", ours.memory if ours else ""]
         for name in peers:
             peer = row.get(name)
             if peer is None or peer.problem or not peer.seconds:
                 cells += [peer.problem if peer and peer.problem else "-", "", ""]
                 continue
             ratio = ours.speed / peer.speed if ours and ours.seconds else math.nan
-            cells += [peer.shown, f"{peer.peak_kib / 1024:.0f}", _number(ratio)]
+            cells += [peer.shown, peer.memory, _number(ratio)]
             if ours and ours.seconds:
                 pairs[name].append((ours, peer))
         lines.append("| " + " | ".join(cells) + " |")
