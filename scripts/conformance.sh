@@ -4,7 +4,7 @@
 #
 #   usage: conformance.sh [RESULTS]      (default: build/conformance)
 #     X86EMU_VECTORS   directory with hw/ and singlestep/ (default: ../shared/data beside the checkout)
-#     KVM_UNIT_TESTS   directory with prebuilt *.flat images
+#     X86EMU_KVM_UNIT_TESTS   directory of a built kvm-unit-tests
 #     COUNT            generated cases of native and unicorn (default 10000000)
 #     JOBS             processes (default: as many as processors); CLUSTER: address of a Dask scheduler instead
 #     PYTHON           interpreter with the package (default: .venv/bin/python, or python3)
@@ -46,7 +46,7 @@ run testfloat testfloat --count 2000000
 run singlestep singlestep "$vectors/singlestep"
 run hw hw "$vectors/hw"
 run declen declen "$vectors/hw"
-[[ -z ${KVM_UNIT_TESTS:-} ]] || run kvm-unit-tests kvm-unit-tests "$KVM_UNIT_TESTS"
+[[ -z ${X86EMU_KVM_UNIT_TESTS:-} ]] || run kvm-unit-tests kvm-unit-tests "$X86EMU_KVM_UNIT_TESTS"
 if ((${#done[@]})); then
     "$python" -m x86emu conform report "${done[@]}" --html "$results/report.html" --markdown "$results/table.md"
 fi

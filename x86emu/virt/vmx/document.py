@@ -21,7 +21,7 @@ VMCS contents by `test_random_control_blocks_agree_with_the_rows`.
 
 _TESTS = {
     "pdpte": "`test_a_pdpte_with_reserved_bits`",
-    "space_guest": "-",
+    "space_guest": "`test_a_host_outside_ia32e_mode`",
 }
 
 
