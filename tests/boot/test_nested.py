@@ -59,13 +59,14 @@ QUICK = [
     Case("epyc_genoa", "small,small"),
 ]
 WHOLE = [
-    *(Case(cpu, vmm) for cpu in SECOND_LEVEL for vmm in ("small", "microvm", "q35")),
-    *(Case(cpu, vmm, shadow=True) for cpu, has in SECOND_LEVEL.items() if has for vmm in ("small", "q35")),
-    *(Case(cpu, vmm, processors=2, vcpus=2) for cpu in SECOND_LEVEL for vmm in ("microvm", "q35")),
     *(Case(cpu, "q35,small") for cpu in SECOND_LEVEL),
+    *(Case(cpu, "q35", shadow=True) for cpu, has in SECOND_LEVEL.items() if has),
+    *(Case(cpu, "q35") for cpu in SECOND_LEVEL),
     *(Case(cpu, "small,small", shadow=True) for cpu in ("sapphire_rapids", "epyc_genoa")),
-    Case("sapphire_rapids", "q35,q35"),
-    Case("epyc_genoa", "q35,q35"),
+    *(Case(cpu, "small") for cpu in SECOND_LEVEL),
+    *(Case(cpu, "small", shadow=True) for cpu, has in SECOND_LEVEL.items() if has),
+    *(Case(cpu, "microvm", processors=2, vcpus=2) for cpu in SECOND_LEVEL),
+    *(Case(cpu, "q35,q35") for cpu in ("sapphire_rapids", "epyc_genoa")),
 ]
 
 

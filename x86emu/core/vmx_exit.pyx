@@ -30,8 +30,15 @@ cdef enum:
 # ---------------------------------------------------------------- recording
 
 cdef void record_exit(Cpu* c, uint64_t reason, uint64_t qualification) noexcept nogil:
-    note_exit(c, True, reason, qualification, vget(c, F_EXIT_INTERRUPTION_INFORMATION),
-              c.r[REG_RIP] + vget(c, F_EXIT_INSTRUCTION_LENGTH), vget(c, F_IDT_VECTORING_INFORMATION), c.vmx.vmcs_pointer,
+    """Information 2 of the record is the exit's interruption information with the error code above it where there is one,
+    else its instruction information."""
+    cdef uint64_t information = vget(c, F_EXIT_INTERRUPTION_INFORMATION)
+    if information & INFORMATION_VALID:
+        information |= vget(c, F_EXIT_INTERRUPTION_ERROR_CODE) << 32
+    else:
+        information = vget(c, F_EXIT_INSTRUCTION_INFORMATION)
+    note_exit(c, True, reason, qualification, information, c.r[REG_RIP] + vget(c, F_EXIT_INSTRUCTION_LENGTH),
+              vget(c, F_IDT_VECTORING_INFORMATION) | vget(c, F_IDT_VECTORING_ERROR_CODE) << 32, c.vmx.vmcs_pointer,
               c.vmx.failed_check if reason >> 31 & 1 else 0)
 
 cdef uint64_t event_information(Fault* f) noexcept nogil:

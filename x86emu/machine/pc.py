@@ -16,7 +16,7 @@ from x86emu.machine.config import DEFAULT_CPU, MachineConfig, parse_memory
 from x86emu.machine.disk_option import CdromOption, DiskOption, parse_cdrom, parse_disk, parse_floppy
 from x86emu.machine.network_option import NetworkOption, parse_networks
 from x86emu.machine.run import RunResult, StopReason
-from x86emu.virt.collect import Recorder, collect
+from x86emu.virt.collect import Recorder, collect, last_exit
 from x86emu.virt.explain import exit_line, explain
 
 if TYPE_CHECKING:
@@ -208,7 +208,7 @@ class Machine(Board):
 
         def hook(cpu: Processor) -> None:
             if listener is not None:
-                listener(f"{cpu.index} {exit_line(cpu.exit_records(1)[0])}")
+                listener(f"{cpu.index} {exit_line(last_exit(cpu))}")
             if recorder is not None:
                 recorder(cpu)
 

@@ -9,9 +9,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from x86emu.isa.disassembler import IncompleteInstruction, disassemble
+from x86emu.isa.vmx_capabilities import SECONDARY
+from x86emu.virt.operands import REGISTERS, VMCLEAR, VMLAUNCH, VMPTRLD, VMRESUME, VMXON, memory_operand
 from x86emu.virt.svm import checks as svm_checks
 from x86emu.virt.svm.exits import EXITS, exit_name
-from x86emu.virt.svm.vmcb import SIZE, format_vmcb
+from x86emu.virt.svm.vmcb import SIZE, format_vmcb, read_field
 from x86emu.virt.vmx.checks import describe_failure
 from x86emu.virt.vmx.exit_reasons import EXIT_REASONS
 from x86emu.virt.vmx.fields import print_vmcs, read_vmcs
@@ -115,7 +117,8 @@ def _data_address(record: Mapping[str, Any], memory: _Memory) -> dict[str, Any] 
         return memory.path(record["linear"] if known else None, record["guest_physical"])
     if basic == 0 and info2 & 0xFF == 14 or basic == 14:
         return memory.path(info1)
-    return None
+    operand = memory_operand(record)
+    return None if operand is None else memory.path(operand)
 
 
 def svm_environment(cpu: Processor) -> dict[str, int]:
@@ -132,13 +135,42 @@ def svm_environment(cpu: Processor) -> dict[str, int]:
 
 def _nested_entry(cpu: Processor, record: Mapping[str, Any], memory: _Memory) -> list[str]:
     """A guest that is a hypervisor itself asks for VMRUN: the rows that its control block breaks."""
-    physical = memory.physical(record["rax"])
+    address = record["rax"]
+    physical = memory.physical(address)
     if physical is None:
-        return [f"the guest's VMRUN names the control block at guest-physical {record['rax']:#x}, which is not mapped"]
+        return [f"the guest's VMRUN names the control block at guest-physical {address:#x}, which is not mapped"]
     block = bytes(memory.read(physical, SIZE))
     broken = svm_checks.broken_checks(block, svm_environment(cpu))
-    words = [f"the guest's VMRUN names the control block at guest-physical {record['rax']:#x}, physical {physical:#x}"]
+    state = ", ".join(f"{name.upper()} {read_field(block, name):#x}" for name in ("rip", "rsp", "cr3"))
+    words = [f"the guest's VMRUN names the control block at guest-physical {address:#x}, physical {physical:#x}: "
+             f"guest {state}"]  # fmt: skip
     return words + [svm_checks.describe(check, block) for check in broken]
+
+
+def shadow_vmcs(values: Mapping[str, int]) -> int | None:
+    """Physical address of the VMCS that a guest's VMREAD and VMWRITE reach (SDM 3C 25.10), None without shadowing."""
+    link = values["vmcs_link_pointer"]
+    on = values["primary_controls"] >> 31 & values["secondary_controls"] >> SECONDARY["vmcs_shadowing"] & 1
+    return link if on and link != (1 << 64) - 1 else None
+
+
+def _nested_vmx(record: Mapping[str, Any], found: Mapping[str, Any], memory: _Memory) -> list[str]:
+    """A guest that is a hypervisor itself names a VMCS, or enters its guest.
+
+    What lies in a VMCS of the guest's is its hypervisor's matter, but for a shadow VMCS."""
+    basic = record["code"] & 0xFFFF
+    if basic in (VMCLEAR, VMPTRLD, VMXON) and found.get("data_address", {}).get("physical") is not None:
+        pointer = int.from_bytes(memory.read(found["data_address"]["physical"], 8), "little")
+        words = f"the guest's {EXIT_REASONS[basic][0]} names the region at guest-physical {pointer:#x}"
+        physical = memory.physical(pointer)
+        return [words + (", which is not mapped" if physical is None else f", physical {physical:#x}")]
+    if basic in (VMLAUNCH, VMRESUME):
+        shadow = shadow_vmcs(read_vmcs(memory.read, record["block"]))
+        if shadow is not None:
+            values = read_vmcs(memory.read, shadow)
+            return [f"the guest's VMCS is shadowed at physical {shadow:#x}: guest RIP {values['guest_rip']:#x}, "
+                    f"RSP {values['guest_rsp']:#x}, CR3 {values['guest_cr3']:#x}"]  # fmt: skip
+    return []
 
 
 def _failure(record: Mapping[str, Any], memory: PhysicalMemory) -> str:
@@ -166,7 +198,9 @@ def _exit(cpu: Processor, record: dict[str, Any], memory: PhysicalMemory) -> dic
     data = _data_address(record, translations)
     if data is not None:
         found["data_address"] = data
-    if record["guest_mode"] == SVM and record["code"] == 0x80:
+    if record["guest_mode"] == VMX:
+        found["nested_entry"] = _nested_vmx(record, found, translations)
+    elif record["code"] == 0x80:
         found["nested_entry"] = _nested_entry(cpu, record, translations)
     return found
 
@@ -202,6 +236,11 @@ def _faults(cpu: Processor, records: list[dict[str, Any]]) -> list[dict[str, Any
     return found
 
 
+def last_exit(cpu: Processor) -> dict[str, Any]:
+    """The record of the exit that happens now, for a hook of Engine.set_exit_hook(), with the guest's registers."""
+    return cpu.exit_records(1)[0] | {"registers": [getattr(cpu, name) for name in REGISTERS]}
+
+
 class Recorder:
     """Explains every exit as it happens, while the guest's and the nested tables are what they were; a hook for
     Engine.set_exit_hook()."""
@@ -212,7 +251,7 @@ class Recorder:
 
     def __call__(self, cpu: Processor) -> None:
         kept = self.kept.setdefault(cpu.index, deque(maxlen=64))
-        kept.append(_exit(cpu, cpu.exit_records(1)[0], self.memory))
+        kept.append(_exit(cpu, last_exit(cpu), self.memory))
 
 
 def collect(
@@ -229,6 +268,9 @@ def collect(
         key = f"{'VMCS' if record['guest_mode'] == VMX else 'VMCB'} {record['block']:#x}"
         if key not in blocks:
             blocks[key] = _block(record["block"], record["guest_mode"], memory)
+            shadow = shadow_vmcs(read_vmcs(memory.read, record["block"])) if record["guest_mode"] == VMX else None
+            if shadow is not None:
+                blocks[f"{key}'s shadow VMCS {shadow:#x}"] = _block(shadow, VMX, memory)
     refused = None
     if cpu.in_vmx_operation and cpu.failed_vmx_check and cpu.current_vmcs is not None:
         refused = describe_failure(cpu.failed_vmx_check, read_vmcs(memory.read, cpu.current_vmcs))

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from x86emu.virt.collect import SVM, Recorder, collect, is_shutdown, name_of, words_of
+from x86emu.virt.operands import operand_words, vector_name
 from x86emu.virt.svm.exits import EXITS
 from x86emu.virt.vmx.exit_reasons import explain_vmx_exit
 
@@ -19,7 +20,6 @@ _NPF_BITS = {0: "present", 1: "write", 2: "user", 3: "reserved bit", 4: "fetch",
 _IPI = {0: "not a fixed edge-triggered interrupt", 1: "the target does not run", 2: "no such target",
         3: "bad backing page", 4: "vector below 16"}  # fmt: skip
 _EVENTS = {0: "external interrupt", 2: "NMI", 4: "software interrupt", 5: "INT1", 6: "software exception"}
-_EXCEPTIONS = "#DE #DB NMI #BP #OF #BR #UD #NM #DF 9 #TS #NP #SS #GP #PF 15 #MF #AC #MC #XM #VE #CP".split()
 
 
 def explain_exit(code: int, info1: int, info2: int, rip: int) -> str:
@@ -31,8 +31,6 @@ def explain_exit(code: int, info1: int, info2: int, rip: int) -> str:
     if code == 0x7B:
         instruction = ("IN" if info1 & 1 else "OUT") + ("S" if info1 & 4 else "")
         return f"{line}; {instruction} port {info1 >> 16 & 0xFFFF:#x}, {info1 >> 4 & 7} bytes"
-    if code == 0x7C:
-        return f"{line}; {'WRMSR' if info1 else 'RDMSR'}"
     if code == 0x4E:
         return f"{line}; error code {info1:#x}, address {info2:#x}"
     if code == 0x401:
@@ -41,18 +39,16 @@ def explain_exit(code: int, info1: int, info2: int, rip: int) -> str:
         return f"{line}; {'write' if info1 >> 32 & 1 else 'read'} of APIC register {info1 & 0xFF0:#x}"
     if 0x8F <= code <= 0x9F:
         return f"{line}; new value {info1:#x}"
+    if code == 0x7C:
+        return f"{line}; {'write' if info1 else 'read'}"
     if info1 or info2:
         line += f"; EXITINFO1 {info1:#x}, EXITINFO2 {info2:#x}"
     return line
 
 
-def _vector(vector: int) -> str:
-    return _EXCEPTIONS[vector] if vector < len(_EXCEPTIONS) else f"vector {vector:#x}"
-
-
 def _event(event: int) -> str:
     kind = event >> 8 & 7
-    what = _vector(event & 0xFF) if kind == 3 else f"{_EVENTS.get(kind, 'event')} {event & 0xFF:#x}"
+    what = vector_name(event & 0xFF) if kind == 3 else f"{_EVENTS.get(kind, 'event')} {event & 0xFF:#x}"
     return f"while it delivered {what}" + (f", error code {event >> 32:#x}" if event >> 11 & 1 and event >> 32 else "")
 
 
@@ -81,7 +77,10 @@ def exit_line(record: Mapping[str, Any]) -> str:
     if record["guest_mode"] == SVM:
         words = explain_exit(record["code"], record["info1"], record["info2"], record["rip"])
     else:
-        words = explain_vmx_exit(record["code"], record["info1"], record["info2"], record["rip"])
+        words = explain_vmx_exit(record["code"], record["info1"], record["rip"])
+    operands = "" if record["failed"] else operand_words(record)
+    if operands:
+        words += f"; {operands}"
     return f"{record['instructions']:>14,}  {kind} {record['block']:#x}  {words}"
 
 
@@ -106,7 +105,7 @@ def _fault_lines(faults: list[Mapping[str, Any]]) -> list[str]:
     for ordinal, fault in zip(("first", "second", "third"), faults, strict=True):
         error = "" if fault["error"] is None else f" with error code {fault['error']:#x}"
         address = f", address {fault['address']:#x}" if fault["vector"] == 14 else ""
-        what = f"{_vector(fault['vector'])}{error}{address} at {fault['cs']:04x}:{fault['rip']:x}"
+        what = f"{vector_name(fault['vector'])}{error}{address} at {fault['cs']:04x}:{fault['rip']:x}"
         state = f"CPL {fault['cpl']}, rsp {fault['rsp']:#x}, cr3 {fault['cr3']:#x}"
         lines.append(f"  {ordinal:<7}{what}  {fault['instruction']}   {state}")
     return lines

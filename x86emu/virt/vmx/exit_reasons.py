@@ -114,13 +114,13 @@ _EPT_BITS = {
 _CR_ACCESS = ("MOV to CR", "MOV from CR", "CLTS", "LMSW")
 
 
-def explain_vmx_exit(reason: int, qualification: int, information: int, rip: int) -> str:
+def explain_vmx_exit(reason: int, qualification: int, rip: int) -> str:
     """One exit as a line: its name, what happened, where, and the qualification in words where it has some."""
     name, words = EXIT_REASONS.get(reason & 0xFFFF, (f"exit reason {reason & 0xFFFF}", "not a known exit reason"))
     line = f"{name} at rip {rip:#x}: {words}"
     basic = reason & 0xFFFF
-    if basic == 0:
-        return f"{line}; vector {information & 0xFF}, qualification {qualification:#x}"
+    if basic in (0, 44, 45, 56):  # what these qualifications mean, operand_words() tells
+        return line
     if basic == 28:
         access = _CR_ACCESS[qualification >> 4 & 3]
         return f"{line}; {access}{qualification & 15 if access.startswith('MOV') else ''}"
