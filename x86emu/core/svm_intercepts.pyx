@@ -18,6 +18,7 @@ include "svm_intercepts.pxi"     # KIND_*, DETAIL_* and the table, from isa/inte
 cdef enum:
     DR7_GD = 0x2000
     NO_WORD = 0xFF
+    SVM_INVPCID = 0xA2
 
 cdef uint8_t table[1024]      # word, bit, code, privileged for each kind
 for _number in range(1024):
@@ -176,12 +177,15 @@ cdef bint svm_intercept(Cpu* c, Insn* i) noexcept nogil:
         return leave(c, i, 0x8B, c.monitor_armed != 0, 0)
     elif kind == KIND_INT:
         return leave(c, i, SVM_SWINT, <uint64_t>(i.imm >> 32) & 0xFF if c.features[FEATURE_DECODEASSISTS] else 0, 0)
-    elif kind == KIND_INVLPG:
+    elif kind == KIND_INVLPG or kind == KIND_INVPCID:
         linear = ea_of(c, i)
         if (c.mode & MODE_CODE) != MODE_CODE64:
             linear = <uint32_t>(linear + c.seg[i.seg].base)
         elif i.seg == FS or i.seg == GS:
             linear += c.seg[i.seg].base
+        if kind == KIND_INVPCID:         # the descriptor's address, and the register
+            return leave(c, i, SVM_INVPCID, linear,
+                         c.r[i.dst] if (c.mode & MODE_CODE) == MODE_CODE64 else <uint32_t>c.r[i.dst])
         return leave(c, i, 0x79, linear if c.features[FEATURE_DECODEASSISTS] else 0, 0)
     elif kind == KIND_INT3:
         return svm_intercepts(c, 2, V_BP) and leave(c, i, 0x40 + V_BP, 0, 0)

@@ -108,7 +108,7 @@ def _data_address(record: Mapping[str, Any], memory: _Memory) -> dict[str, Any] 
             return memory.path(None if info1 >> 33 & 1 and not record["linear"] else record["linear"], info2)
         if code == 0x4E:
             return memory.path(info2)
-        if code == 0x79 and info1:
+        if code == 0x79 and info1 or code == 0xA2:
             return memory.path(info1)
         return None
     basic = code & 0xFFFF
