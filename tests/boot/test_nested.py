@@ -53,6 +53,7 @@ QUICK = [
     Case("epyc_genoa", "q35"),
     Case("pentium4_vtx", "small"),
     Case("athlon64_svm", "small"),
+    Case("epyc_genoa", "small", shadow=True),
     Case("sapphire_rapids", "q35", processors=2, vcpus=2),
     Case("epyc_genoa", "q35", processors=2, vcpus=2),
     Case("sapphire_rapids", "small,small"),
