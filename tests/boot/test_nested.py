@@ -66,7 +66,8 @@ WHOLE = [
     *(Case(cpu, "small,small", shadow=True) for cpu in ("sapphire_rapids", "epyc_genoa")),
     *(Case(cpu, "small") for cpu in SECOND_LEVEL),
     *(Case(cpu, "small", shadow=True) for cpu, has in SECOND_LEVEL.items() if has),
-    *(Case(cpu, "microvm", processors=2, vcpus=2) for cpu in SECOND_LEVEL),
+    *(Case(cpu, "q35", processors=2, vcpus=2) for cpu in SECOND_LEVEL),
+    *(Case(cpu, "microvm") for cpu in ("nehalem_ept", "epyc_genoa")),
     *(Case(cpu, "q35,q35") for cpu in ("sapphire_rapids", "epyc_genoa")),
 ]
 
