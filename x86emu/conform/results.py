@@ -11,6 +11,8 @@ from x86emu.errors import UserInputError
 from x86emu.isa.table import load_rows
 
 FORMAT = "x86emu-conform-1"
+SHOWN = 5
+"""Failures of a row or form that a unit keeps in full."""
 
 
 @dataclass
@@ -59,6 +61,12 @@ class UnitResult:
     """The part of the scoreboard that such a unit belongs to."""
     note: str = ""
     """Why it was skipped or left out."""
+
+    def fails(self, row: str) -> bool:
+        """Counts a case that differs; whether it is among those of its row or form that are kept in full."""
+        self.failed += 1
+        self.failed_rows[row] = self.failed_rows.get(row, 0) + 1
+        return self.failed_rows[row] <= SHOWN
 
 
 @dataclass

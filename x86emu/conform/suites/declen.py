@@ -23,8 +23,6 @@ from x86emu.errors import UserInputError
 from x86emu.isa.disassembler import IncompleteInstruction, disassemble
 from x86emu.isa.features import FEATURES
 
-_SHOWN = 20
-
 
 @cache
 def decoded_features(directory: Path) -> frozenset[str]:
@@ -107,10 +105,8 @@ class _Lengths:
         else:
             wrong = False  # #UD by an operand, a prefix or a missing extension: a length of its own
         if wrong:
-            result.failed += 1
             label = f"{mode}-bit {text.split()[0]}"
-            result.failed_rows[label] = result.failed_rows.get(label, 0) + 1
-            if len(result.failures) < _SHOWN:
+            if result.fails(label):
                 result.failures.append(
                     Failure(name, code.hex(), text, mode, label, [f"length {got}, the processor: {verdict} {length}"])
                 )

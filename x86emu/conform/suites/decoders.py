@@ -27,7 +27,6 @@ TABLE_PASSES = 8
 """Units in which each row makes ROUNDS encodings, for each mode."""
 ROUNDS = 8
 ADDRESS = 0x1000
-_SHOWN = 5
 _EARLY = ("pre386", "pre186")
 
 
@@ -172,11 +171,8 @@ class _Decoders:
             elif first is None and third is not None and (third[0].mnemonic not in known or _is_evex(code, mode)):
                 key = f"outside the table|{mode}|{third[0].mnemonic}||"
                 result.coverage[key] = result.coverage.get(key, 0) + 1
-            else:
-                result.failed += 1
-                result.failed_rows[failure.row] = result.failed_rows.get(failure.row, 0) + 1
-                if result.failed_rows[failure.row] <= _SHOWN:
-                    result.failures.append(failure)
+            elif result.fails(failure.row):
+                result.failures.append(failure)
         return result
 
 

@@ -30,7 +30,6 @@ SIGNAL_VECTORS = {4: (6,), 5: (1, 3, 4), 8: (0, 16, 19), 11: (4, 5, 7, 12, 13, 1
 MODEL = "default,+adx,+sse4a,+sha,+clflushopt,+bmi1,+bmi2"
 """What the captured processor and the core have in common."""
 PART = 2000
-_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -190,10 +189,8 @@ class _Hardware:
                 key = f"{row}|{header['mode']}|{case['n']}||"
                 result.coverage[key] = result.coverage.get(key, 0) + 1
             if found:
-                result.failed += 1
                 label = f"{load_rows()[row]} ({load_rows()[row].source})" if row >= 0 else case["n"]
-                result.failed_rows[label] = result.failed_rows.get(label, 0) + 1
-                if result.failed_rows[label] <= _SHOWN:
+                if result.fails(label):
                     result.failures.append(
                         Failure(f"{name}:{number}", case["b"], case["t"], int(header["mode"]), label, list(found))
                     )

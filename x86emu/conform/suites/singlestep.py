@@ -25,7 +25,6 @@ MODELS = {"8086": "i8086", "8088": "i8086", "C286": "i80286", "80286": "i80286"}
 """Processor of a file's header, or of metadata.json: the model of this package."""
 _GPR = ("ax", "cx", "dx", "bx", "sp", "bp", "si", "di")
 _SEGMENTS = ("es", "cs", "ss", "ds")
-_SHOWN = 5
 _FILE = re.compile(r"\.(moo|json)(\.gz)?$", re.IGNORECASE)
 _FIXED_FLAGS = 0xF02A
 """FLAGS bits that no instruction of these processors changes in real mode."""
@@ -188,10 +187,8 @@ class _SingleStep:
             result.errors.append(f"{file.path}: case {case.index}: {error!r}")
             return
         if found:
-            result.failed += 1
             name = f"{file.cpu} {file.form}"
-            result.failed_rows[name] = result.failed_rows.get(name, 0) + 1
-            if len(result.failures) < _SHOWN:
+            if result.fails(name):
                 result.failures.append(
                     Failure(f"{result.unit}:{case.index}", case.code.hex(), case.name, 16, name, found)
                 )

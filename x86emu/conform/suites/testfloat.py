@@ -43,7 +43,6 @@ _SSE = {"add": 0x58, "mul": 0x59, "sub": 0x5C, "div": 0x5E, "sqrt": 0x51}
 _X87 = {"add": b"\xd8\xc1", "mul": b"\xd8\xc9", "sub": b"\xd8\xe1", "div": b"\xd8\xf1", "sqrt": b"\xd9\xfa"}
 _FORMATS = {"single": SINGLE, "double": DOUBLE, "extended": EXTENDED}
 _PRECISIONS = {"24": (0x000, 24), "53": (0x200, 53), "64": (0x300, 64)}
-_SHOWN = 5
 
 
 def operands(f: Format, rng: np.random.Generator, count: int) -> list[int]:
@@ -146,9 +145,7 @@ class _TestFloat:
             expected = operation.reference(first[n], second[n], mode)
             found = check_outcome(expected, outcomes[n], operation.operand)
             if found:
-                result.failed += 1
-                result.failed_rows[name] = result.failed_rows.get(name, 0) + 1
-                if len(result.failures) < _SHOWN:
+                if result.fails(name):
                     code = bytes(cases[n]["code"][: int(cases[n]["code_length"])])
                     found.append(f"operands {first[n]:x} {second[n]:x}, rounding {mode}")
                     result.failures.append(
@@ -166,10 +163,8 @@ class _TestFloat:
         f: Format,
         result: UnitResult,
     ) -> None:
-        result.failed += 1
         label = ".".join(unit.split(".")[:3])
-        result.failed_rows[label] = result.failed_rows.get(label, 0) + 1
-        if len(result.failures) < _SHOWN:
+        if result.fails(label):
             digits = (f.fraction_bits + f.exponent_bits + 4) // 4
             code = bytes(cases[n]["code"][: int(cases[n]["code_length"])])
             difference = (
