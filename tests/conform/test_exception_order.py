@@ -84,6 +84,15 @@ def test_call_pushes_before_its_target_is_not_canonical(intel: X86EmuEngine | Na
     assert int(after["digest"])  # the return address
 
 
+def test_the_destination_of_a_line_is_in_es_wherever_its_source_is(intel: X86EmuEngine | NativeEngine) -> None:
+    """MOVDIR64B RSI, [RBP]."""
+    if "movdir64b" not in intel.features():
+        pytest.skip("this host's processor has no MOVDIR64B")
+    bad, code = 0x0000900000000000, b"\x66\x0f\x38\xf8\x75\x00"
+    assert outcome(intel, code, rsi=bad, rbp=LAYOUT.data)["vector"] == 13
+    assert outcome(intel, code, rsi=LAYOUT.data, rbp=bad)["vector"] == 12
+
+
 def half(made: X86EmuEngine | NativeEngine, single: int, mxcsr: int, code: str = "c4e3791dc800") -> np.void:
     """VCVTPS2PH of one single in XMM1."""
     if "f16c" not in made.features():
@@ -94,9 +103,12 @@ def half(made: X86EmuEngine | NativeEngine, single: int, mxcsr: int, code: str =
     return result
 
 
-@pytest.mark.parametrize(("single", "flags"), [(0x357FFFFF, 0x30), (0xB4BA6000, 0x10), (0x36040000, 0x10)])
+@pytest.mark.parametrize(
+    ("single", "flags"),
+    [(0x357FFFFF, 0x30), (0xB4BA6000, 0x10), (0x36040000, 0x10), (0x00800000, 0x10), (0x00000001, 0x32)],
+)
 def test_unmasked_underflow_of_vcvtps2ph(intel: X86EmuEngine | NativeEngine, single: int, flags: int) -> None:
-    """PE tells whether 11 bits hold the value, not whether the denormal does, which nobody gets."""
+    """PE tells whether 11 bits hold the value, not whether the denormal that nobody gets does; always of denormals."""
     assert int(half(intel, single, 0x1F80 & ~0x800)["mxcsr"]) & 0x3F == flags
 
 

@@ -5,6 +5,7 @@ from libc.string cimport memset
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from x86emu.core.state cimport *
 from x86emu.core.memory_access cimport load_bytes, store_bytes
+from x86emu.core.mmu cimport canonical
 
 cdef enum:
     LINE = 64
@@ -34,7 +35,8 @@ cdef bint move_line(Cpu* c, Insn* i) noexcept nogil:
         return False
     if not line_address(c, i, ES, offset, ACCESS_WRITE, &to):
         return False
-    if to & (LINE - 1):
+    # i.seg is the source's segment, which may be SS
+    if to & (LINE - 1) or ((c.mode & MODE_CODE) == MODE_CODE64 and not canonical(c, to)):
         fault_code(c, i, V_GP, 0)
         return False
     return store_bytes(c, i, to, line, LINE)

@@ -575,6 +575,8 @@ cdef uint16_t f32_to_f16(FloatContext* e, uint32_t a, int control) noexcept nogi
         own.mxcsr = (own.mxcsr & ~<uint32_t>MXCSR_RC) | <uint32_t>(control & 3) << MXCSR_RC_SHIFT
     s = significand_of(v, 23, &exponent)
     r = <uint16_t>round_and_pack(&own, sign != 0, exponent, s, 10)
+    if own.flags & MXCSR_UE and exponent_field(v, 23) == 0:
+        own.flags |= MXCSR_PE            # of a denormal processors tell it even where 11 bits hold the value
     e.flags |= own.flags
     return r
 
