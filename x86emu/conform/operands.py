@@ -108,6 +108,8 @@ def operand(text: str) -> Operand:
     return Memory(segment, tuple(sorted(terms)), displacement, size)
 
 
+_WIDTH = re.compile(r"[er]?([a-d]x|[sd]i|[sb]p)$|(?<=\d)[bwd]$")
+"""What of a general register's name tells its width."""
 _FAR = re.compile(r"(?:far )?(0x[0-9a-f]+|\d+)[:,] ?(0x[0-9a-f]+|\d+)$")
 
 
@@ -133,9 +135,16 @@ def parse(length: int, text: str) -> Instruction:
         return Instruction(length, mnemonic, (other, one) if rest.startswith("far ") else (one, other))
     texts = re.split(r",(?![^\[]*\])", rest) if rest else []
     operands = tuple(operand(t) for t in texts)
-    if mnemonic == "nop" or mnemonic.startswith("prefetchit"):
+    if mnemonic == "nop" or mnemonic.startswith(("prefetchit", "rdssp")):
         first = operands[:1]
-        operands = tuple(Memory(o.segment, o.terms, o.displacement, 0) if isinstance(o, Memory) else o for o in first)
+        operands = tuple(
+            Memory(o.segment, o.terms, o.displacement, 0)
+            if isinstance(o, Memory)
+            else _WIDTH.sub(r"\1", o)
+            if isinstance(o, str)
+            else o
+            for o in first
+        )
     elif mnemonic in _TWO_OPERANDS:
         operands = operands[:2]
     return Instruction(length, mnemonic, operands)

@@ -12,6 +12,6 @@ ROWS = """
 0F 01 DD | CLGI | - | - | prot,cpl0,end,feature=svm
 0F 01 DE | SKINIT | - | - | prot,cpl0,end,feature=svm
 0F 01 DF | INVLPGA | - | - | prot,cpl0,end,asz,feature=svm
-0F 01 FE | INVLPGB | - | - | prot,cpl0,end,asz,feature=invlpgb
-0F 01 FF | TLBSYNC | - | - | prot,cpl0,end,feature=invlpgb
+NP 0F 01 FE | INVLPGB | - | - | prot,cpl0,end,asz,feature=invlpgb
+NP 0F 01 FF | TLBSYNC | - | - | prot,cpl0,end,feature=invlpgb
 """
