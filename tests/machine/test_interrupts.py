@@ -35,6 +35,9 @@ def test_a20_is_masked_when_no_gate_lets_it_through() -> None:
 
     wires = [Wires(), Wires()]
     gate = A20Gate(list(wires))
+    gate.set("port 92h", True)
+    gate.set("port 92h", False)
+    assert not wires[0].masked, "the 8042 lets it through from power-on"
     gate.set("8042", True)
     gate.set("port 92h", False)
     assert not wires[1].masked

@@ -101,7 +101,7 @@ class A20Gate:
 
     def __init__(self, signals: Sequence[CpuWires]) -> None:
         self.signals = signals
-        self._open: dict[str, bool] = {}
+        self._open = {"8042": True}  # which comes up letting it through and says nothing of it
 
     def set(self, gate: str, passes: bool) -> None:
         """Gate `gate` ("8042", "port 92h") lets the line through or not."""
