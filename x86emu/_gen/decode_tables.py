@@ -59,6 +59,7 @@ CANNOT_FAULT = frozenset(
     for condition in "O NO B NB Z NZ BE NBE S NS P NP L NL LE NLE".split()
 }
 # Rows whose handler replaces all six flags, the undefined ones too.
+SHIFTS = ("SHL", "SHR", "SAR")
 REPLACES_ALL = frozenset("ADD OR ADC SBB AND SUB XOR CMP TEST NEG".split())
 
 
@@ -307,7 +308,8 @@ class Compiler:
             int(row.attributes.get("aux", 0)) & 0xFF, 1 if row.has_modrm else 0,
             1 if any(o.letter == "S" for o in row.operands) else 0, 1 if row.has("pops") else 0,
             *intercept_of(row, mnemonic), attributes, kill, reads,
-            *plans, (row.flags_written | row.flags_undefined) & ALL_FLAGS, vex, 0,
+            *plans, (row.flags_written | row.flags_undefined) & ALL_FLAGS, vex,
+            int(mnemonic in SHIFTS and any(o.letter == "I" for o in row.operands)),
         )  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from x86emu._gen.forms_alu import SIZES
-from x86emu._gen.forms_move import BYTES, CONDITIONS
+from x86emu._gen.forms_move import BYTES, CONDITIONS, stack_place
 
 COUNTERS = {"w": "uint16_t", "d": "uint32_t", "q": "uint64_t"}
 COMBINATIONS = (("w", "w"), ("w", "d"), ("d", "w"), ("d", "d"), ("q", "d"), ("q", "q"), ("w", "q"))
@@ -64,16 +64,20 @@ def unconditional(size: str) -> str:
     out = terminal(f"JMP_J{size}", f"take_{size}(c, i, target_{size}(c, i))")
     direct = f"cdef uint64_t rip = target_{size}(c, i)"
     out += terminal(f"CALL_J{size}_slowly", direct, *call_checked, *pushed, f"take_{size}(c, i, rip)")
+    # Each has a form without a stack frame, for TLB hits and targets that are plainly in order, and one for all else.
+    here, allowed = f"next_rip_{size}(c, i)", f"target_allowed_{size}(c, rip)"
+    room = stack_place(f"c.r[RSP] - {BYTES[size]}", "write_entry", ctype)
+    call = (
+        f"(<{ctype}*>(t.addend + linear))[0] = <{ctype}>{here}",
+        f"move_sp(c, sp, <{ctype}>0)",
+        "expect_return(c, i)",
+    )
     out += terminal(
         f"CALL_J{size}",
         direct,
-        f"cdef uint64_t sp = (c.r[RSP] - {BYTES[size]}) & c.sp_mask",
-        "cdef uint64_t linear = sp + c.stack_base",
-        "cdef TlbEntry* t = write_entry(c, linear)",
-        f"if likely(sp < c.stack_limit and entry_holds(c, t, linear, <{ctype}>0) and target_allowed(c, rip)):",
-        f"    (<{ctype}*>(t.addend + linear))[0] = <{ctype}>next_rip_of(c, i)",
-        "    set_sp(c, sp)",
-        "    expect_return(c, i)",
+        *room[:-1],
+        f"{room[-1].removesuffix('):')} and {allowed}):",
+        *(f"    {line}" for line in call),
         f"    take_{size}(c, i, rip)",
         "else:",
         f"    CALL_J{size}_slowly(c, i)",
@@ -85,28 +89,54 @@ def unconditional(size: str) -> str:
         "    return",
     )
     for form, target in (("R", from_register), ("M", from_memory)):
-        out += terminal(f"JMP_{form}{size}", *target, *checked, "goto_indirect(c, i, rip)")
-        out += terminal(f"CALL_{form}{size}", *target, *call_checked, *pushed, "goto_indirect(c, i, rip)")
+        out += terminal(f"JMP_{form}{size}_slowly", *target, *checked, f"goto_indirect_{size}(c, i, rip)")
+        slow_call = (*target, *call_checked, *pushed, f"goto_indirect_{size}(c, i, rip)")
+        out += terminal(f"CALL_{form}{size}_slowly", *slow_call)
+        declared = target if form == "R" else (
+            f"cdef {ctype} rip",
+            "cdef uint64_t ea = ea_of(c, i)",
+            "cdef TlbEntry* e = read_entry(c, ea)",
+            f"if unlikely(not entry_holds(c, e, ea, <{ctype}>0)):",
+            "    {name}_slowly(c, i)",
+            "    return",
+            f"rip = (<{ctype}*>(e.addend + ea))[0]",
+        )
+        for name, tests, work in (
+            (f"JMP_{form}{size}", (f"if likely({allowed}):",), ()),
+            (f"CALL_{form}{size}", (*room[:-1], f"{room[-1].removesuffix('):')} and {allowed}):"), call),
+        ):
+            definitions = [line for line in tests if line.startswith("cdef ")]
+            out += terminal(
+                name,
+                *definitions,
+                *(line.format(name=name) for line in declared),
+                *(line for line in tests if line not in definitions),
+                *(f"    {line}" for line in work),
+                f"    goto_indirect_{size}(c, i, rip)",
+                "else:",
+                f"    {name}_slowly(c, i)",
+            )
     popped = (f"cdef {ctype} rip", "if unlikely(not stack_load(c, i, c.r[RSP], &rip)):", "    return", *checked)
-    released = f"set_sp(c, c.r[RSP] + {BYTES[size]})"
-    out += terminal(f"RET_{size}_slowly", *popped, released, "goto_return(c, i, rip)")
+    released = f"move_sp(c, c.r[RSP] + {BYTES[size]}, <{ctype}>0)"
+    out += terminal(f"RET_{size}_slowly", *popped, released, f"goto_return_{size}(c, i, rip)")
     out += terminal(
         f"RET_{size}",
-        "cdef uint64_t rip, sp = c.r[RSP] & c.sp_mask",
-        "cdef uint64_t linear = sp + c.stack_base",
-        "cdef TlbEntry* t = read_entry(c, linear)",
-        f"if likely(sp < c.stack_limit and entry_holds(c, t, linear, <{ctype}>0)):",
+        "cdef uint64_t rip",
+        *stack_place("c.r[RSP]", "read_entry", ctype),
         f"    rip = (<{ctype}*>(t.addend + linear))[0]",
-        "    if likely(target_allowed(c, rip)):",
+        f"    if likely({allowed}):",
         f"        {released}",
-        "        goto_return(c, i, rip)",
+        f"        goto_return_{size}(c, i, rip)",
         "    else:",
         f"        RET_{size}_slowly(c, i)",
         "else:",
         f"    RET_{size}_slowly(c, i)",
     )
     out += terminal(
-        f"RET_I_{size}", *popped, f"set_sp(c, c.r[RSP] + {BYTES[size]} + <uint16_t>i.imm)", "goto_return(c, i, rip)"
+        f"RET_I_{size}",
+        *popped,
+        f"move_sp(c, c.r[RSP] + {BYTES[size]} + <uint16_t>i.imm, <{ctype}>0)",
+        f"goto_return_{size}(c, i, rip)",
     )
     return out
 

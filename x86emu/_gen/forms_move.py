@@ -76,16 +76,31 @@ def conditional() -> str:
     return out
 
 
+def stack_place(place: str, entry: str, ctype: str) -> tuple[str, ...]:
+    """Statements down to the test for a TLB hit at `place` in the stack, linear; an operand of 64 bits is 64-bit mode's,
+    whose stack has no base, no limit and no other address size."""
+    if ctype == "uint64_t":
+        return (
+            f"cdef uint64_t sp = {place}",
+            "cdef uint64_t linear = sp",
+            f"cdef TlbEntry* t = {entry}(c, linear)",
+            f"if likely(entry_holds(c, t, linear, <{ctype}>0)):",
+        )
+    return (
+        f"cdef uint64_t sp = ({place}) & c.sp_mask",
+        "cdef uint64_t linear = sp + c.stack_base",
+        f"cdef TlbEntry* t = {entry}(c, linear)",
+        f"if likely(sp < c.stack_limit and entry_holds(c, t, linear, <{ctype}>0)):",
+    )
+
+
 def on_stack(name: str, ctype: str, entry: str, place: str, *hit: str) -> str:
     """A handler for an implicit stack access without SS checks at place that hits the TLB; the rest is NAME_slowly."""
     declarations = [line.split(" = ")[0] for line in hit if line.startswith("cdef ")]
     statements = [line.removeprefix(f"cdef {ctype} ") for line in hit]
     lines = [
         *declarations,
-        f"cdef uint64_t sp = ({place}) & c.sp_mask",
-        "cdef uint64_t linear = sp + c.stack_base",
-        f"cdef TlbEntry* t = {entry}(c, linear)",
-        f"if likely(sp < c.stack_limit and entry_holds(c, t, linear, <{ctype}>0)):",
+        *stack_place(place, entry, ctype),
         *(f"    {line}" for line in (*statements, "chain(c, i)")),
         "else:",
         f"    {name}_slowly(c, i)",
@@ -101,13 +116,13 @@ def stack(size: str) -> str:
     for form, value in ((f"R{size}", register("dst", ctype)), (f"I_{size}", f"<{ctype}>i.imm")):
         out += handler(f"PUSH_{form}_slowly", pushed[0].format(value), pushed[1])
         out += on_stack(f"PUSH_{form}", ctype, "write_entry", f"c.r[RSP] - {BYTES[size]}",
-                        f"(<{ctype}*>(t.addend + linear))[0] = {value}", "set_sp(c, sp)")  # fmt: skip
+                        f"(<{ctype}*>(t.addend + linear))[0] = {value}", f"move_sp(c, sp, <{ctype}>0)")  # fmt: skip
     out += handler(f"PUSH_M{size}", *load(ctype), pushed[0].format("v"), pushed[1])
     popped = (f"cdef {ctype} v", "if unlikely(not pop(c, i, &v)):", "    return")
     out += handler(f"POP_R{size}_slowly", *popped, "set_r(c, i.dst, v)")
     value = f"cdef {ctype} v = (<{ctype}*>(t.addend + linear))[0]"
     out += on_stack(f"POP_R{size}", ctype, "read_entry", "c.r[RSP]", value,
-                    f"set_sp(c, sp + {BYTES[size]})", "set_r(c, i.dst, v)")  # fmt: skip
+                    f"move_sp(c, sp + {BYTES[size]}, <{ctype}>0)", "set_r(c, i.dst, v)")  # fmt: skip
     out += handler(
         f"POP_M{size}",
         f"cdef {ctype} v",

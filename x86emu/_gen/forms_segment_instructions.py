@@ -15,7 +15,12 @@ def generate() -> dict[str, str]:
     text = ""
     for size, kind in KINDS.items():
         text += _handler(f"PUSH_S_{size}", f"push_segment(c, i, <{kind}>0)")
-        text += _handler(f"POP_S_{size}", f"pop_segment(c, i, <{kind}>0)")
+        if size == "w":
+            text += _handler("POP_S_w_slowly", f"pop_segment(c, i, <{kind}>0)")
+            text += _handler("POP_S_w", "if likely(pop_real_segment(c, i)):\n        chain(c, i)\n"
+                             "    else:\n        POP_S_w_slowly(c, i)")
+        else:
+            text += _handler(f"POP_S_{size}", f"pop_segment(c, i, <{kind}>0)")
     for mnemonic, sizes in POINTER_LOADS.items():
         for size in sizes:
             text += _handler(f"{mnemonic}_R{size}_Mp", f"load_far_pointer(c, i, {mnemonic[1:]}, <{KINDS[size]}>0)")

@@ -23,6 +23,7 @@ ctypedef void (*tpr_write_t)(void* controller, uint64_t value) noexcept nogil
 
 cdef struct Signals:
     # Wires into one processor. Levels and latches are set by the board; the core clears the latches it takes.
+    # The core looks at the first six by pairs: their order and size are part of this.
     uint32_t intr             # level: a maskable interrupt is deliverable (acknowledge() gives its vector)
     uint32_t nmi              # latch
     uint32_t smi              # latch

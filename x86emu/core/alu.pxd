@@ -59,34 +59,25 @@ cdef inline uint_t alu_xor(Cpu* c, uint_t a, uint_t b) noexcept nogil:
     return result
 
 cdef inline uint_t alu_adc(Cpu* c, uint_t a, uint_t b) noexcept nogil:
-    """Carries out of every bit are (a & b) | ((a | b) & ~result)."""
     cdef uint_t result = <uint_t>(a + b + <uint_t>get_cf(c))
-    cdef int64_t carries = sx(<uint_t>((a & b) | ((a | b) & ~result)))
-    cdef int64_t overflow = sx(<uint_t>((a ^ result) & (b ^ result)))
-    flags_mixed(c, result, <uint32_t>((FLAG_CF if carries < 0 else 0) | (FLAG_OF if overflow < 0 else 0)
-                                      | ((carries & 8) << 1)))
+    flags_add(c, a, b, result)
+    c.f_kind = FLAGS_ADC
     return result
 
 cdef inline uint_t alu_sbb(Cpu* c, uint_t a, uint_t b) noexcept nogil:
-    """Borrows into every next bit are (~a & b) | ((~a | b) & result)."""
     cdef uint_t result = <uint_t>(a - b - <uint_t>get_cf(c))
-    cdef int64_t borrows = sx(<uint_t>((~a & b) | ((~a | b) & result)))
-    cdef int64_t overflow = sx(<uint_t>((a ^ b) & (a ^ result)))
-    flags_mixed(c, result, <uint32_t>((FLAG_CF if borrows < 0 else 0) | (FLAG_OF if overflow < 0 else 0)
-                                      | ((borrows & 8) << 1)))
+    flags_sub(c, a, b, result)
+    c.f_kind = FLAGS_SBB
     return result
-
-cdef inline uint_t sign_bit(uint_t kind) noexcept nogil:
-    return <uint_t>(<uint64_t>1 << (sizeof(uint_t) * 8 - 1))
 
 cdef inline uint_t alu_inc(Cpu* c, uint_t a) noexcept nogil:
     cdef uint_t result = <uint_t>(a + 1)
-    flags_mixed(c, result, get_cf(c) | (FLAG_OF if result == sign_bit(result) else 0) | (0 if result & 15 else FLAG_AF))
+    flags_count(c, a, result)
     return result
 
 cdef inline uint_t alu_dec(Cpu* c, uint_t a) noexcept nogil:
     cdef uint_t result = <uint_t>(a - 1)
-    flags_mixed(c, result, get_cf(c) | (FLAG_OF if a == sign_bit(a) else 0) | (0 if a & 15 else FLAG_AF))
+    flags_count(c, a, result)
     return result
 
 cdef inline uint_t alu_neg(Cpu* c, uint_t a) noexcept nogil:

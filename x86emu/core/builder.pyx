@@ -207,7 +207,10 @@ cdef void drop_dead_flags(Builder* b) noexcept nogil:
             continue
         if plan.handler_nf and not row.flags_affected & live:
             b.records[b.main_record[n]].fn = handler_by_number(plan.handler_nf)
-        live = (live & ~<uint32_t>row.flags_killed) | row.flags_read
+        if row.shift and b.records[b.main_record[n]].imm & 31:
+            live = 0
+        else:
+            live = (live & ~<uint32_t>row.flags_killed) | row.flags_read
         if not plan.cannot_fault or row.intercept:
             live = ALL_FLAGS
 

@@ -7,6 +7,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
 from x86emu.core.state cimport *
 from x86emu.core.mmu cimport canonical
 from x86emu.core.trace cimport goto_linked, goto_linked_checked, goto_indirect, expect_return, goto_return
+from x86emu.core.trace cimport goto_indirect_wide, goto_return_wide
 from x86emu.core.control_far cimport take_far, fall_far, refuse_target, refuse_call
 
 cdef inline bint target_allowed(Cpu* c, uint64_t rip) noexcept nogil:
@@ -14,6 +15,25 @@ cdef inline bint target_allowed(Cpu* c, uint64_t rip) noexcept nogil:
     if (c.mode & MODE_CODE) == MODE_CODE64:
         return <uint64_t>(<int64_t>(rip << 16) >> 16) == rip
     return rip <= c.seg[CS].limit
+
+# By operand size: one of 64 bits is 64-bit mode's.
+cdef inline bint target_allowed_q(Cpu* c, uint64_t rip) noexcept nogil:
+    return <uint64_t>(<int64_t>(rip << 16) >> 16) == rip
+
+cdef inline bint target_allowed_d(Cpu* c, uint64_t rip) noexcept nogil:
+    return target_allowed(c, rip)
+
+cdef inline bint target_allowed_w(Cpu* c, uint64_t rip) noexcept nogil:
+    return target_allowed(c, rip)
+
+cdef inline uint64_t next_rip_q(Cpu* c, Insn* i) noexcept nogil:
+    return c.r[REG_RIP] + i.ip + i.length
+
+cdef inline uint64_t next_rip_d(Cpu* c, Insn* i) noexcept nogil:
+    return next_rip_of(c, i)
+
+cdef inline uint64_t next_rip_w(Cpu* c, Insn* i) noexcept nogil:
+    return next_rip_of(c, i)
 
 cdef inline bint check_target(Cpu* c, Insn* i, uint64_t rip) noexcept nogil:
     """False: rip lies outside CS or is not canonical; #GP(0) is raised and nothing has changed."""
@@ -74,3 +94,22 @@ cdef inline void fall_w(Cpu* c, Insn* i) noexcept nogil:
         fall_q(c, i)
     else:
         fall_d(c, i)
+
+# The ends of indirect branches by operand size.
+cdef inline void goto_indirect_q(Cpu* c, Insn* i, uint64_t rip) noexcept nogil:
+    goto_indirect_wide(c, i, rip)
+
+cdef inline void goto_indirect_d(Cpu* c, Insn* i, uint64_t rip) noexcept nogil:
+    goto_indirect(c, i, rip)
+
+cdef inline void goto_indirect_w(Cpu* c, Insn* i, uint64_t rip) noexcept nogil:
+    goto_indirect(c, i, rip)
+
+cdef inline void goto_return_q(Cpu* c, Insn* i, uint64_t rip) noexcept nogil:
+    goto_return_wide(c, i, rip)
+
+cdef inline void goto_return_d(Cpu* c, Insn* i, uint64_t rip) noexcept nogil:
+    goto_return(c, i, rip)
+
+cdef inline void goto_return_w(Cpu* c, Insn* i, uint64_t rip) noexcept nogil:
+    goto_return(c, i, rip)

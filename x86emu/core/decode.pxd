@@ -20,7 +20,7 @@ cdef packed struct RowInfo:              # packed by _gen/decode_tables.py
     uint16_t plan[6]                     # [operand size w d q][register, memory]
     uint16_t flags_affected
     uint8_t vex                          # 0 no VEX; bits 1:0 vector length (1 128, 2 256, 3 either) and VEX_* bits
-    uint8_t padding
+    uint8_t shift                        # SHL, SHR, SAR by an immediate: replaces all flags unless that is 0
 
 cdef packed struct Plan:
     uint16_t handler, handler_nf, before, after

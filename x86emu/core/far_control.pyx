@@ -10,7 +10,9 @@ from x86emu.core.flags cimport read_rflags
 from x86emu.core.memory_access cimport ld
 from x86emu.core.mmu cimport canonical
 from x86emu.core.mode cimport refresh_transfer, refresh_code_base
+from x86emu.core.quick_transfers cimport far_call_real, far_jump_real, far_return_real
 from x86emu.core.resume cimport resume
+from x86emu.core.trace cimport goto_indirect
 from x86emu.core.segmentation cimport *
 from x86emu.core.tasks cimport task_switch, available_tss, TASK_CALL, TASK_JMP
 from x86emu.core.vendor cimport is_amd
@@ -264,17 +266,24 @@ cdef void _far_indirect(Cpu* c, Insn* i, uint32_t size, bint call) noexcept nogi
         return
     _far(c, i, selector, rip, size, call)
 
+# In real mode nothing can be taken after a far transfer that could not be before: no look at what waits.
 cdef void JMP_Aw(Cpu* c, Insn* i) noexcept nogil:
-    _far(c, i, <uint32_t>(i.imm >> 32) & 0xFFFF, i.imm & 0xFFFF, 2, 0)
-    resume(c, i)
+    if likely(far_jump_real(c, <uint16_t>(i.imm >> 32), i.imm & 0xFFFF)):
+        goto_indirect(c, i, c.r[REG_RIP])
+    else:
+        _far(c, i, <uint32_t>(i.imm >> 32) & 0xFFFF, i.imm & 0xFFFF, 2, 0)
+        resume(c, i)
 
 cdef void JMP_Ad(Cpu* c, Insn* i) noexcept nogil:
     _far(c, i, <uint32_t>(i.imm >> 32) & 0xFFFF, <uint32_t>i.imm, 4, 0)
     resume(c, i)
 
 cdef void CALL_Aw(Cpu* c, Insn* i) noexcept nogil:
-    _far(c, i, <uint32_t>(i.imm >> 32) & 0xFFFF, i.imm & 0xFFFF, 2, 1)
-    resume(c, i)
+    if likely(far_call_real(c, i, <uint16_t>(i.imm >> 32), i.imm & 0xFFFF)):
+        goto_indirect(c, i, c.r[REG_RIP])
+    else:
+        _far(c, i, <uint32_t>(i.imm >> 32) & 0xFFFF, i.imm & 0xFFFF, 2, 1)
+        resume(c, i)
 
 cdef void CALL_Ad(Cpu* c, Insn* i) noexcept nogil:
     _far(c, i, <uint32_t>(i.imm >> 32) & 0xFFFF, <uint32_t>i.imm, 4, 1)
@@ -423,8 +432,11 @@ cdef void _return_far(Cpu* c, Insn* i, uint32_t size, uint32_t release) noexcept
     finish_at(c, i, rip)
 
 cdef void RETF_w(Cpu* c, Insn* i) noexcept nogil:
-    _return_far(c, i, 2, 0)
-    resume(c, i)
+    if likely(far_return_real(c)):
+        goto_indirect(c, i, c.r[REG_RIP])
+    else:
+        _return_far(c, i, 2, 0)
+        resume(c, i)
 
 cdef void RETF_d(Cpu* c, Insn* i) noexcept nogil:
     _return_far(c, i, 4, 0)

@@ -40,6 +40,20 @@ cdef inline void flags_mixed(Cpu* c, uint_t result, uint32_t cf_of_af) noexcept 
     c.f_b = cf_of_af
     c.f_kind = FLAGS_MIXED
 
+cdef inline void flags_count(Cpu* c, uint_t a, uint_t result) noexcept nogil:
+    """INC and DEC: CF stays."""
+    c.f_b = get_cf(c)
+    c.f_result = sx(result)
+    c.f_a = sx(a)
+    c.f_kind = FLAGS_COUNT
+
+cdef inline void flags_shift(Cpu* c, uint_t a, uint32_t last, uint_t result) noexcept nogil:
+    """SHR and SAR: bit `last` of a is the one shifted out last."""
+    c.f_result = sx(result)
+    c.f_a = sx(a)
+    c.f_b = last
+    c.f_kind = FLAGS_SHIFT
+
 cdef inline void flags_eager(Cpu* c, uint32_t image) noexcept nogil:
     """All six arithmetic flags as FLAG_ bits."""
     c.f_b = image & FLAGS_ARITHMETIC
@@ -47,15 +61,27 @@ cdef inline void flags_eager(Cpu* c, uint32_t image) noexcept nogil:
     c.f_kind = FLAGS_EAGER
 
 # ----- consumers -----
+cdef inline int64_t carries(Cpu* c) noexcept nogil:
+    """Carry out of, or borrow into the next of, every bit of an ADC or SBB."""
+    cdef int64_t a = c.f_a
+    if c.f_kind == FLAGS_SBB:
+        a = ~a
+        return (a & c.f_b) | ((a | c.f_b) & c.f_result)
+    return (a & c.f_b) | ((a | c.f_b) & ~c.f_result)
+
 cdef inline bint get_cf(Cpu* c) noexcept nogil:
     cdef uint32_t k = c.f_kind
-    if k == FLAGS_SUB:
+    if k & FLAGS_STORED:
+        return c.f_b & 1
+    elif k == FLAGS_SUB:
         return <uint64_t>c.f_a < <uint64_t>c.f_b
-    elif k == FLAGS_ADD:
-        return <uint64_t>c.f_result < <uint64_t>c.f_a
     elif k == FLAGS_LOGIC:
         return 0
-    return c.f_b & 1
+    elif k == FLAGS_ADD:
+        return <uint64_t>c.f_result < <uint64_t>c.f_a
+    elif k == FLAGS_SHIFT:
+        return (c.f_a >> c.f_b) & 1
+    return carries(c) < 0
 
 cdef inline bint get_zf(Cpu* c) noexcept nogil:
     return c.f_result == 0
@@ -72,28 +98,49 @@ cdef inline bint get_pf(Cpu* c) noexcept nogil:
 
 cdef inline bint get_of(Cpu* c) noexcept nogil:
     cdef uint32_t k = c.f_kind
-    if k == FLAGS_SUB:
-        return ((c.f_a ^ c.f_b) & (c.f_a ^ c.f_result)) < 0
-    elif k == FLAGS_ADD:
-        return ((c.f_a ^ c.f_result) & (c.f_b ^ c.f_result)) < 0
-    elif k == FLAGS_LOGIC:
+    if k == FLAGS_LOGIC:
         return 0
-    return (c.f_b & FLAG_OF) != 0
+    elif k & FLAGS_STORED:
+        if k == FLAGS_COUNT:
+            return (c.f_a ^ c.f_result) < 0 and c.f_a != 0 and c.f_result != 0
+        return (c.f_b & FLAG_OF) != 0
+    elif k == FLAGS_SHIFT:
+        return c.f_b == 0 and (c.f_a & ~c.f_result) < 0
+    elif k & 1:
+        return ((c.f_a ^ c.f_b) & (c.f_a ^ c.f_result)) < 0
+    return ((c.f_a ^ c.f_result) & (c.f_b ^ c.f_result)) < 0
 
 cdef inline bint get_af(Cpu* c) noexcept nogil:
     cdef uint32_t k = c.f_kind
-    if k == FLAGS_SUB or k == FLAGS_ADD:
-        return ((c.f_a ^ c.f_b ^ c.f_result) >> 4) & 1
-    elif k == FLAGS_LOGIC:
+    if k & FLAGS_STORED:
+        if k == FLAGS_COUNT:
+            return ((c.f_a ^ c.f_result) >> 4) & 1
+        return (c.f_b & FLAG_AF) != 0
+    elif k == FLAGS_LOGIC or k == FLAGS_SHIFT:
         return 0
-    return (c.f_b & FLAG_AF) != 0
+    return ((c.f_a ^ c.f_b ^ c.f_result) >> 4) & 1
 
 cdef inline uint32_t arithmetic_flags(Cpu* c) noexcept nogil:
     """The six arithmetic flags as an EFLAGS image."""
-    if c.f_kind == FLAGS_EAGER:
+    cdef uint32_t k = c.f_kind, image
+    cdef int64_t result = c.f_result, overflow
+    if k == FLAGS_EAGER:
         return <uint32_t>c.f_b
-    return ((FLAG_CF if get_cf(c) else 0) | (FLAG_PF if get_pf(c) else 0) | (FLAG_AF if get_af(c) else 0)
-            | (FLAG_ZF if get_zf(c) else 0) | (FLAG_SF if get_sf(c) else 0) | (FLAG_OF if get_of(c) else 0))
+    # by kind once, not once for each flag; the sign goes from bit 63 to bit 7, the overflow to bit 11
+    image = ((FLAG_ZF if result == 0 else 0) | (<uint32_t>(<uint64_t>result >> 56) & FLAG_SF)
+             | (0 if __builtin_parity(<uint8_t>result) else FLAG_PF))
+    if k == FLAGS_MIXED:
+        return image | <uint32_t>c.f_b
+    elif k == FLAGS_LOGIC:
+        return image
+    elif k == FLAGS_COUNT or k == FLAGS_SHIFT:
+        return image | get_cf(c) | (FLAG_AF if get_af(c) else 0) | (FLAG_OF if get_of(c) else 0)
+    elif k & 1:
+        overflow = (c.f_a ^ c.f_b) & (c.f_a ^ result)
+    else:
+        overflow = (c.f_a ^ result) & (c.f_b ^ result)
+    return (image | get_cf(c) | (<uint32_t>(c.f_a ^ c.f_b ^ result) & FLAG_AF)
+            | (<uint32_t>(<uint64_t>overflow >> 52) & FLAG_OF))
 
 cdef inline uint64_t read_rflags(Cpu* c) noexcept nogil:
     return c.rflags | arithmetic_flags(c)

@@ -11,7 +11,9 @@ from x86emu.core.flags cimport read_rflags, write_rflags, get_of
 from x86emu.core.memory_access cimport ld
 from x86emu.core.mmu cimport system_load, frame_pointer, canonical
 from x86emu.core.mode cimport refresh_mode, refresh_transfer, refresh_code_base
+from x86emu.core.quick_transfers cimport interrupt_real, interrupt_return_real, return_64
 from x86emu.core.resume cimport resume
+from x86emu.core.trace cimport goto_indirect
 from x86emu.core.segmentation cimport *
 from x86emu.core.vmx cimport vmx_iret_unblocks
 from x86emu.core.tasks cimport task_switch, interrupt_redirection_bit, TASK_IRET
@@ -46,20 +48,25 @@ cdef void INTO(Cpu* c, Insn* i) noexcept nogil:
         finish(c, i)
 
 cdef void INT_I(Cpu* c, Insn* i) noexcept nogil:
+    if likely(interrupt_real(c, i, <uint8_t>i.imm)):
+        goto_indirect(c, i, c.r[REG_RIP])    # nothing that waited can be taken now that could not be before
+    elif software_interrupt_n(c, i):
+        resume(c, i)
+
+cdef bint software_interrupt_n(Cpu* c, Insn* i) noexcept nogil:
     cdef int vector = <int>(i.imm & 0xFF)
     cdef int redirected
     if c.rflags & FLAG_VM:
         redirected = interrupt_redirection_bit(c, i, vector) if c.cr4 & CR4_VME else 1
         if redirected < 0:
-            return
+            return False
         if not redirected:
             enter_v86_handler(c, i, vector, next_rip_of(c, i))
-            return
+            return False
         if iopl(c) < 3:
             fault_code(c, i, V_GP, 0)
-            return
-    if software_interrupt(c, i, vector, EVENT_SOFTWARE_INT):
-        resume(c, i)
+            return False
+    return software_interrupt(c, i, vector, EVENT_SOFTWARE_INT)
 
 cdef bint enters_handler(handler_t handler) noexcept nogil:
     return handler == INT_I or handler == INT3 or handler == INT1
@@ -384,7 +391,8 @@ cdef void _iret(Cpu* c, Insn* i, uint32_t size) noexcept nogil:
         _iret_protected(c, i, size)
 
 cdef void IRET_w(Cpu* c, Insn* i) noexcept nogil:
-    _iret(c, i, 2)
+    if unlikely(not interrupt_return_real(c)):
+        _iret(c, i, 2)
     resume(c, i)
 
 cdef void IRET_d(Cpu* c, Insn* i) noexcept nogil:
@@ -392,7 +400,8 @@ cdef void IRET_d(Cpu* c, Insn* i) noexcept nogil:
     resume(c, i)
 
 cdef void IRET_q(Cpu* c, Insn* i) noexcept nogil:
-    _iret(c, i, 8)
+    if unlikely(not return_64(c)):
+        _iret(c, i, 8)
     resume(c, i)
 
 include "register_interrupt_instructions.pxi"

@@ -18,6 +18,7 @@ from x86emu.core.svm cimport svm_intercepts, SVM_SHUTDOWN
 from x86emu.core.svm_exit cimport svm_exception, svm_exit
 from x86emu.core.exits cimport note_fault
 from x86emu.core.tasks cimport task_switch, available_tss, TASK_EVENT
+from x86emu.core.quick_transfers cimport enter_handler_64
 
 cdef enum:
     GATE_TASK = 5
@@ -287,6 +288,8 @@ cdef bint enter_handler(Cpu* c, Insn* i, int vector, int kind, bint has_error, u
     if not c.cr0 & CR0_PE:
         return _real_mode(c, i, vector, return_rip, flags, ext)
     if long_mode(c):
+        if likely(enter_handler_64(c, vector, kind, has_error, error, return_rip, flags)):
+            return True
         return _long_mode(c, i, vector, kind, has_error, error, return_rip, flags, ext)
     return _protected_mode(c, i, vector, kind, has_error, error, return_rip, flags, ext)
 

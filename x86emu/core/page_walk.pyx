@@ -2,7 +2,7 @@
 """The page walk: linear to physical by 32-bit, PAE, 4-level, 5-level and HLAT paging, with the access rights, protection
 keys, accessed and dirty flags, and #PF's error code (Intel SDM volume 3A, chapter 4; AMD APM volume 2, chapter 5).
 
-Permissions live in walk() alone. Where there is a second level, tables and the final address go through it.
+Permissions live here alone. Where there is a second level, tables and the final address go through it.
 
 Where the manual leaves a choice: accessed flags are set only when the walk succeeds (SDM 4.8 allows either; silicon does
 not set them for an access that faults at a later level in a documented way).
@@ -64,8 +64,55 @@ cdef inline bint final_address(Cpu* c, Insn* i, int access, uint64_t* physical) 
         return True
     return translate_guest_physical(c, i, physical[0], access, False, physical)
 
+cdef bint walk_quickly(Cpu* c, uint64_t linear, int access, bint user, uint64_t* physical, uint32_t* flags) noexcept nogil:
+    """4-level paging outside a guest, where every entry is in order and allows the access; the last one's flags may be
+    clear. False: nothing has changed, and walk() is to say what is the matter."""
+    cdef uint64_t reserved = c.maxphyaddr_mask & 0x000FFFFFFFFFF000ULL
+    cdef uint64_t entry, address, table = c.cr3 & 0x000FFFFFFFFFF000ULL, every = 0x26, no_execute = 0
+    cdef int shift = 39
+    if not c.efer & EFER_NXE:
+        reserved |= 0x8000000000000000ULL
+    while True:
+        address = table + ((linear >> shift) & 0x1FF) * 8
+        entry = load_entry(c, address, 8)
+        if not entry & 1 or entry & reserved:
+            return False
+        no_execute |= entry
+        if shift == 12:
+            break
+        if entry & 0x80:
+            if shift != 21 or entry & 0x1FE000:
+                return False
+            break
+        every &= entry
+        table = entry & 0x000FFFFFFFFFF000ULL
+        shift -= 9
+    every &= entry | 0x20
+    if not every & 0x20:
+        return False
+    if access == EXECUTE:
+        if no_execute >> 63 or (user and not every & 4) or (not user and every & 4 and c.cr4 & CR4_SMEP):
+            return False
+    elif every & 4 and c.cr4 & (CR4_PKE | CR4_SMAP):
+        return False
+    elif (user and not every & 4) or (access == WRITE and not every & 2 and (user or c.cr0 & CR0_WP)):
+        return False
+    set_entry_flags(c, address, entry, 0x60 if access == WRITE else 0x20, 8)
+    physical[0] = (entry & 0x000FFFFFFFFFF000ULL & ~<uint64_t>((1 << shift) - 1)) | (linear & ((<uint64_t>1 << shift) - 1))
+    flags[0] = (PAGE_USER if every & 4 else 0) | (PAGE_WRITABLE if access == WRITE else 0)
+    if shift > 12:
+        note_large(c, linear, shift)
+    return True
+
 cdef bint walk(Cpu* c, Insn* i, uint64_t linear, int access, bint user, bint implicit,
                uint64_t* physical, uint32_t* flags) noexcept nogil:
+    if (c.efer & EFER_LMA and not c.cr4 & CR4_LA57 and c.virt.guest_mode == GUEST_NONE
+            and walk_quickly(c, linear, access, user, physical, flags)):
+        return True
+    return walk_fully(c, i, linear, access, user, implicit, physical, flags)
+
+cdef bint walk_fully(Cpu* c, Insn* i, uint64_t linear, int access, bint user, bint implicit,
+                     uint64_t* physical, uint32_t* flags) noexcept nogil:
     """SDM 3A 4.3 to 4.7. False with #PF raised; otherwise the physical address and PAGE_ flags."""
     cdef uint64_t entry, table, reserved, high_reserved
     cdef uint64_t address[5]

@@ -7,9 +7,10 @@ processors do.  LAR returns bits 19:16, which the manual leaves undefined for co
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
 from x86emu.core.state cimport *
 from x86emu.core.flags cimport arithmetic_flags, flags_eager
-from x86emu.core.memory_access cimport ld, load_bytes, store_bytes
+from x86emu.core.memory_access cimport ld, load_bytes, store_bytes, read_entry, entry_holds
 from x86emu.core.mmu cimport system_load, canonical
 from x86emu.core.mode cimport refresh_data_segment, refresh_segment
+from x86emu.core.quick_transfers cimport real_segment
 from x86emu.core.resume cimport resume
 from x86emu.core.stack cimport push, stack_load, set_sp
 from x86emu.core.segmentation cimport *
@@ -43,13 +44,23 @@ cdef void MOV_Rq_S(Cpu* c, Insn* i) noexcept nogil:
     chain(c, i)
 
 cdef inline void loaded(Cpu* c, Insn* i, int seg) noexcept nogil:
-    """End of an instruction that loaded a segment register. Loading SS holds off events for one instruction, except
-    LSS (SDM 3A 6.8.3)."""
+    """End of an instruction that loaded a segment register: the records behind it hold on if the mode is still the one
+    they were made for. Loading SS holds off events for one instruction, except LSS (SDM 3A 6.8.3)."""
+    cdef uint32_t mode = c.mode
     refresh_data_segment(c, seg)
+    if likely(c.mode == mode and seg != SS):
+        chain(c, i)
+        return
     finish(c, i)
     resume(c, i)
 
 cdef void MOV_S_Rw(Cpu* c, Insn* i) noexcept nogil:
+    if i.dst != CS and i.dst <= GS and real_segment(c, i.dst, <uint16_t>c.r[i.src]):
+        chain(c, i)
+    else:
+        move_to_segment(c, i)
+
+cdef void move_to_segment(Cpu* c, Insn* i) noexcept nogil:
     if i.dst > GS or i.dst == CS:
         fault(c, i, V_UD)
         return
@@ -70,7 +81,7 @@ cdef inline void load_far_pointer(Cpu* c, Insn* i, int seg, uint_t kind) noexcep
         second = c.seg[i.seg].base           # the second of two words wraps within the segment
     if not ld(c, i, ea, &offset) or not ld(c, i, second, &selector):
         return
-    if not load_segment(c, i, seg, selector):
+    if not real_segment(c, seg, selector) and not load_segment(c, i, seg, selector):
         return
     set_r(c, i.dst, offset)
     loaded(c, i, seg)
@@ -94,6 +105,17 @@ cdef inline void pop_segment(Cpu* c, Insn* i, uint_t kind) noexcept nogil:
         c.interrupt_shadow = 2
     c.r[RSP] = (c.r[RSP] & ~mask) | (sp & mask)
     loaded(c, i, seg)
+
+cdef inline bint pop_real_segment(Cpu* c, Insn* i) noexcept nogil:
+    """POP in real mode that hits the TLB, but for SS."""
+    cdef uint64_t sp = c.r[RSP] & c.sp_mask
+    cdef uint64_t linear = sp + c.stack_base
+    cdef TlbEntry* t = read_entry(c, linear)
+    if unlikely(sp >= c.stack_limit or not entry_holds(c, t, linear, <uint16_t>0)
+                or not real_segment(c, i.dst, (<uint16_t*>(t.addend + linear))[0])):
+        return False
+    set_sp(c, sp + 2)
+    return True
 
 include "segment_forms.pxi"
 

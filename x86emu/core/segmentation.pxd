@@ -86,6 +86,7 @@ cdef bint mark_busy(Cpu* c, Insn* i, uint32_t selector, bint busy) noexcept nogi
 # Loads ES, SS, DS, FS or GS as MOV does, in every mode. Calls refresh_segment(); the caller calls refresh_mode().
 cdef bint load_segment(Cpu* c, Insn* i, int seg, uint32_t selector) noexcept nogil
 cdef void load_null(Cpu* c, int seg, uint32_t selector) noexcept nogil
+cdef void set_null(Cpu* c, int seg, uint32_t selector) noexcept nogil       # without what is derived from it
 cdef void load_real(Cpu* c, int seg, uint32_t selector) noexcept nogil      # base = selector * 16; the limit stays
 cdef void load_v86(Cpu* c, int seg, uint32_t selector) noexcept nogil       # fixed limit and rights
 cdef void load_cache(Cpu* c, int seg, Segment* s) noexcept nogil            # a segment checked before

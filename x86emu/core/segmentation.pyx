@@ -70,7 +70,7 @@ cdef bint mark_busy(Cpu* c, Insn* i, uint32_t selector, bint busy) noexcept nogi
 
 # ----- segment registers -----
 
-cdef void load_null(Cpu* c, int seg, uint32_t selector) noexcept nogil:
+cdef void set_null(Cpu* c, int seg, uint32_t selector) noexcept nogil:
     cdef Segment* s = &c.seg[seg]
     s.selector = <uint16_t>selector
     s.attributes = ATTR_UNUSABLE
@@ -79,6 +79,9 @@ cdef void load_null(Cpu* c, int seg, uint32_t selector) noexcept nogil:
     if not is_amd(c) or clears_null_base(c):
         s.base = 0
         s.limit = 0
+
+cdef void load_null(Cpu* c, int seg, uint32_t selector) noexcept nogil:
+    set_null(c, seg, selector)
     refresh_segment(c, seg)
 
 cdef void load_real(Cpu* c, int seg, uint32_t selector) noexcept nogil:

@@ -35,8 +35,11 @@ cdef inline uint_t shr(Cpu* c, uint_t a, uint32_t count) noexcept nogil:
     if n == 0:
         return a
     result = <uint_t>(<uint64_t>a >> n)
-    flags_mixed(c, result, <uint32_t>(((<uint64_t>a >> (n - 1)) & 1)
-                                      | (FLAG_OF if top(<uint_t>(result ^ <uint_t>(result << 1))) else 0)))
+    if uint_t is uint8_t or uint_t is uint16_t:      # the count may exceed the size
+        flags_mixed(c, result, <uint32_t>(((<uint64_t>a >> (n - 1)) & 1)
+                                          | (FLAG_OF if top(<uint_t>(result ^ <uint_t>(result << 1))) else 0)))
+    else:
+        flags_shift(c, a, n - 1, result)
     return result
 
 cdef inline uint_t sar(Cpu* c, uint_t a, uint32_t count) noexcept nogil:
@@ -45,7 +48,7 @@ cdef inline uint_t sar(Cpu* c, uint_t a, uint32_t count) noexcept nogil:
     if n == 0:
         return a
     result = <uint_t>(sx(a) >> n)
-    flags_mixed(c, result, <uint32_t>((sx(a) >> (n - 1)) & 1))
+    flags_shift(c, a, n - 1, result)
     return result
 
 cdef inline uint_t shl_value(Cpu* c, uint_t a, uint32_t count) noexcept nogil:

@@ -15,10 +15,22 @@ cdef bint stack_linear(Cpu* c, Insn* i, uint64_t sp, uint32_t size, bint write, 
 # As an access of size bytes at sp would, but changes nothing: SS checks and page rights.
 cdef bint stack_probe(Cpu* c, Insn* i, uint64_t sp, uint32_t size, bint write) noexcept nogil
 
+cdef inline TlbEntry* read_place(Cpu* c, uint64_t linear) noexcept nogil:
+    return &c.tlb_read[(linear >> PAGE_SHIFT) & TLB_MASK]
+
+cdef inline TlbEntry* write_place(Cpu* c, uint64_t linear) noexcept nogil:
+    return &c.tlb_write[(linear >> PAGE_SHIFT) & TLB_MASK]
+
 cdef inline bint stack_store(Cpu* c, Insn* i, uint64_t sp, uint_t value) noexcept nogil:
     """Stores at SS:sp."""
     cdef TlbEntry* t
     cdef uint64_t linear
+    if uint_t is uint64_t:       # 64-bit mode's alone: no base, no limit, no mask
+        t = write_place(c, sp)
+        if likely(t.tag == (((sp + 7) & 0xFFFFFFFFFFFFF000ULL) | c.tlb_key)):
+            (<uint_t*>(t.addend + sp))[0] = value
+            return True
+        return stack_store_slow(c, i, sp, value, sizeof(uint_t))
     sp &= c.sp_mask
     linear = sp + c.stack_base
     if likely(sp < c.stack_limit):
@@ -32,6 +44,15 @@ cdef inline bint stack_load(Cpu* c, Insn* i, uint64_t sp, uint_t* value) noexcep
     """Loads from SS:sp."""
     cdef TlbEntry* t
     cdef uint64_t linear
+    if uint_t is uint64_t:
+        t = read_place(c, sp)
+        if likely(t.tag == (((sp + 7) & 0xFFFFFFFFFFFFF000ULL) | c.tlb_key)):
+            value[0] = (<uint_t*>(t.addend + sp))[0]
+            return True
+        if stack_load_slow(c, i, sp, sizeof(uint_t)):
+            value[0] = <uint_t>c.mtmp
+            return True
+        return False
     sp &= c.sp_mask
     linear = sp + c.stack_base
     if likely(sp < c.stack_limit):
@@ -48,17 +69,24 @@ cdef inline void set_sp(Cpu* c, uint64_t sp) noexcept nogil:
     """Sets rSP in the stack's address size; bits above it stay."""
     c.r[RSP] = (c.r[RSP] & ~c.sp_mask) | (sp & c.sp_mask)
 
+cdef inline void move_sp(Cpu* c, uint64_t sp, uint_t kind) noexcept nogil:
+    """set_sp() behind an access of this type; one of 64 bits is 64-bit mode's, which has no other stack address size."""
+    if uint_t is uint64_t:
+        c.r[RSP] = sp
+    else:
+        set_sp(c, sp)
+
 cdef inline bint push(Cpu* c, Insn* i, uint_t value) noexcept nogil:
     cdef uint64_t sp = c.r[RSP] - sizeof(uint_t)
     if unlikely(not stack_store(c, i, sp, value)):
         return False
-    set_sp(c, sp)
+    move_sp(c, sp, value)
     return True
 
 cdef inline bint pop(Cpu* c, Insn* i, uint_t* value) noexcept nogil:
     if unlikely(not stack_load(c, i, c.r[RSP], value)):
         return False
-    set_sp(c, c.r[RSP] + sizeof(uint_t))
+    move_sp(c, c.r[RSP] + sizeof(uint_t), value[0])
     return True
 
 cdef inline bint push16(Cpu* c, Insn* i, uint16_t value) noexcept nogil:

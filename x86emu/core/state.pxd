@@ -189,13 +189,21 @@ cdef struct Vec:             # an XMM register and the upper half of its YMM
 #   LOGIC: CF = OF = AF = 0
 #   MIXED: ZF, SF, PF from result; CF, OF, AF are FLAG_ bits in b
 #   EAGER: all six are FLAG_ bits in b; result is 0 exactly when ZF is set
-# ZF is `result == 0` whatever the kind.
+#   COUNT: INC and DEC; CF is b, OF where the sign changes other than at 0, AF = bit 4 of a ^ result
+#   ADC, SBB: as ADD and SUB but for CF, which is the carry out of, or the borrow into, the sign bit's next
+#   SHIFT: SHR and SAR; CF is bit b of a (b: count less one), OF the sign of SHR by one: a < 0 and b == 0 and result >= 0
+# ZF is `result == 0` whatever the kind.  FLAGS_STORED is the bit of those kinds whose CF is bit 0 of b.
 cdef enum FlagKind:
     FLAGS_ADD = 0
     FLAGS_SUB = 1
     FLAGS_LOGIC = 2
-    FLAGS_MIXED = 3
-    FLAGS_EAGER = 4
+    FLAGS_STORED = 4
+    FLAGS_MIXED = 4
+    FLAGS_EAGER = 5
+    FLAGS_COUNT = 6
+    FLAGS_ADC = 8
+    FLAGS_SBB = 9
+    FLAGS_SHIFT = 10
 
 # Decode mode: part of every trace's key.
 cdef enum Mode:
@@ -484,6 +492,7 @@ cdef struct Cpu:
     uint32_t a20_seen, interrupt_shadow_before
     int64_t slice            # length of the running slice; retired = retired_base + slice - budget
     uint64_t real_key        # the address-space key now in force (tlb_key, but never the never-matching one)
+    uint64_t exec_half       # what exec_entry() flips in an index under that key
     uint16_t key_user, key_super, key_super_ac
     uint16_t next_key
     uint64_t key_epoch
@@ -615,7 +624,7 @@ cdef inline uint64_t base_ea_of(Cpu* c, Insn* i) noexcept nogil:
 cdef inline TlbEntry* exec_entry(Cpu* c, uint64_t linear) noexcept nogil:
     """Where the translation of a code page is kept: user and supervisor mode (odd and even keys) in halves of their own,
     so that code at both levels in one page does not drive itself out."""
-    return &c.tlb_exec[((linear >> PAGE_SHIFT) ^ ((c.real_key & 1) << (TLB_BITS - 1))) & TLB_MASK]
+    return &c.tlb_exec[((linear >> PAGE_SHIFT) ^ c.exec_half) & TLB_MASK]
 
 cdef inline uint64_t ea_of(Cpu* c, Insn* i) noexcept nogil:
     """Linear address of the memory operand (segmentation is done by a SEGMENT_EA record before this one)."""

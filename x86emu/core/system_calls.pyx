@@ -10,8 +10,9 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
 from x86emu.core.state cimport *
 from x86emu.core.flags cimport read_rflags, write_rflags
 from x86emu.core.mmu cimport canonical
-from x86emu.core.mode cimport refresh_transfer, refresh_segment
-from x86emu.core.resume cimport resume
+from x86emu.core.mode cimport refresh_transfer
+from x86emu.core.tlb cimport refresh_key
+from x86emu.core.resume cimport resume, resume_wide
 from x86emu.core.segmentation cimport *
 from x86emu.core.vendor cimport is_amd
 from x86emu.core.interrupts cimport DR6_BS
@@ -23,20 +24,19 @@ cdef enum:
     DPL3 = 0x60
     SYSRET_FLAGS = 0x3C7FD7
 
-cdef void _flat(Cpu* c, int seg, uint64_t selector, uint32_t attributes) noexcept nogil:
+cdef inline void _flat(Cpu* c, int seg, uint64_t selector, uint32_t attributes) noexcept nogil:
     cdef Segment* s = &c.seg[seg]
     s.selector = <uint16_t>selector
     s.base = 0
     s.limit = 0xFFFFFFFF
-    s.attributes = attributes
-    refresh_segment(c, seg)
+    s.attributes = attributes    # what derives from it is refresh_transfer()'s
 
 cdef inline void _step(Cpu* c) noexcept nogil:
     """Single step: the TF that SYSCALL or SYSRET leaves decides, at once (AMD APM 3, SYSCALL and SYSRET)."""
     if c.rflags & FLAG_TF:
         c.pending_debug |= DR6_BS
 
-cdef void SYSCALL(Cpu* c, Insn* i) noexcept nogil:
+cdef void _syscall(Cpu* c, Insn* i) noexcept nogil:
     cdef uint64_t next_rip = next_rip_of(c, i)
     cdef uint64_t selector = (c.star >> 32) & 0xFFFC
     cdef uint64_t flags, target
@@ -59,7 +59,24 @@ cdef void SYSCALL(Cpu* c, Insn* i) noexcept nogil:
     _step(c)
     refresh_transfer(c)
     finish_at(c, i, target)
-    resume(c, i)
+
+cdef void SYSCALL(Cpu* c, Insn* i) noexcept nogil:
+    cdef uint64_t selector = (c.star >> 32) & 0xFFFC, flags
+    if unlikely(not code64(c) or not c.efer & EFER_SCE):
+        _syscall(c, i)
+        resume(c, i)
+        return
+    flags = read_rflags(c) & ~<uint64_t>FLAG_RF
+    c.r[RCX] = next_rip_of(c, i)
+    c.r[11] = flags
+    write_rflags(c, flags & ~(c.fmask & 0xFFFFFFFFULL))
+    c.cpl = 0
+    _flat(c, CS, selector, FLAT_CODE64)
+    _flat(c, SS, selector + 8, FLAT_DATA)
+    _step(c)
+    refresh_key(c)
+    finish_at(c, i, c.lstar)
+    resume_wide(c, i)
 
 cdef bint is_syscall(handler_t handler) noexcept nogil:
     return handler == SYSCALL or handler == SYSRET_w or handler == SYSRET_d or handler == SYSRET_q
@@ -86,7 +103,6 @@ cdef inline void _sysret(Cpu* c, Insn* i, bint wide) noexcept nogil:
     if amd:
         c.seg[SS].selector = <uint16_t>((selector + 8) | 3)
         c.seg[SS].attributes |= DPL3
-        refresh_segment(c, SS)
     else:
         _flat(c, SS, (selector + 8) | 3, FLAT_DATA | DPL3)
     _step(c)
@@ -103,7 +119,7 @@ cdef void SYSRET_d(Cpu* c, Insn* i) noexcept nogil:
 
 cdef void SYSRET_q(Cpu* c, Insn* i) noexcept nogil:
     _sysret(c, i, 1)
-    resume(c, i)
+    resume(c, i)                 # 64-bit mode, but after a fault
 
 cdef void SYSENTER(Cpu* c, Insn* i) noexcept nogil:
     cdef uint64_t selector = c.sysenter_cs & 0xFFFC

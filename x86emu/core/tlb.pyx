@@ -90,6 +90,7 @@ cdef void forget_pcid(Cpu* c, uint32_t pcid) noexcept nogil:
 
 cdef void refresh_key(Cpu* c) noexcept nogil:
     c.real_key = c.key_user if c.cpl == 3 else c.key_super
+    c.exec_half = (c.real_key & 1) << (TLB_BITS - 1)
     c.tlb_key = c.real_key
     if c.cpl == 3 and c.cr0 & CR0_AM and c.rflags & FLAG_AC:
         c.tlb_key = NEVER_KEY

@@ -94,10 +94,9 @@ cdef inline void goto_linked_checked(Cpu* c, Insn* i, uint64_t rip, Trace** link
 # Looks for the trace at a backing address in the hash, keeps it in cache, and goes on with it. Tail position.
 cdef void goto_uncached(Cpu* c, uint64_t address, uint64_t rip, Trace** cache) noexcept nogil
 
-cdef inline void goto_cached(Cpu* c, Insn* i, uint64_t rip, Trace** cache) noexcept nogil:
-    """Goes on at any rip (checked against limit and canonical form by the caller); cache[0] is tried first, whatever
-    trace it holds: what identifies a trace is compared. Tail position."""
-    cdef uint64_t linear = rip + c.cs_base
+cdef inline void goto_cached_in(Cpu* c, uint64_t rip, Trace** cache, bint wide) noexcept nogil:
+    """goto_cached(); wide: known to be 64-bit code, which has neither base nor limit."""
+    cdef uint64_t linear = rip if wide else rip + c.cs_base
     cdef TlbEntry* e = exec_entry(c, linear)
     cdef uint64_t address = linear + e.addend
     cdef Trace* t = cache[0]
@@ -106,7 +105,7 @@ cdef inline void goto_cached(Cpu* c, Insn* i, uint64_t rip, Trace** cache) noexc
         return
     if likely(t != NULL and t.address == address and t.mode == c.mode):
         c.budget -= t.n
-        if unlikely(c.budget < 0 or rip + t.n_bytes - 1 > c.cs_high):
+        if unlikely(c.budget < 0 or (not wide and rip + t.n_bytes - 1 > c.cs_high)):
             c.budget += t.n
             cache[0] = NULL          # it may be stale
             return
@@ -117,20 +116,39 @@ cdef inline void goto_cached(Cpu* c, Insn* i, uint64_t rip, Trace** cache) noexc
     else:
         goto_uncached(c, address, rip, cache)
 
+cdef inline void goto_cached(Cpu* c, Insn* i, uint64_t rip, Trace** cache) noexcept nogil:
+    """Goes on at any rip (checked against limit and canonical form by the caller); cache[0] is tried first, whatever
+    trace it holds: what identifies a trace is compared. Tail position."""
+    goto_cached_in(c, rip, cache, False)
+
+cdef inline Trace** indirect_cache(Cpu* c, uint64_t rip) noexcept nogil:
+    return &c.jump_cache[(rip ^ (rip >> 6) ^ (rip >> 14)) & 1023]
+
 cdef inline void goto_indirect(Cpu* c, Insn* i, uint64_t rip) noexcept nogil:
     """goto_cached() with the processor's table of indirect targets: one link of its own would be wrong for every branch
     that goes to several places. Tail position."""
-    goto_cached(c, i, rip, &c.jump_cache[(rip ^ (rip >> 6) ^ (rip >> 14)) & 1023])
+    goto_cached_in(c, rip, indirect_cache(c, rip), False)
+
+cdef inline void goto_indirect_wide(Cpu* c, Insn* i, uint64_t rip) noexcept nogil:
+    """goto_indirect() within 64-bit code."""
+    goto_cached_in(c, rip, indirect_cache(c, rip), True)
 
 cdef inline void expect_return(Cpu* c, Insn* i) noexcept nogil:
     """A near CALL: the RET that belongs to it will look into the call's second link."""
     c.return_top = (c.return_top + 1) & 31
     c.return_links[c.return_top] = <Trace**>&i[1] + 1
 
-cdef inline void goto_return(Cpu* c, Insn* i, uint64_t rip) noexcept nogil:
-    """A near RET: goto_cached() with the second link of the CALL that it most likely belongs to. Tail position."""
+cdef inline Trace** expected_return(Cpu* c) noexcept nogil:
     cdef Trace** cache = c.return_links[c.return_top]
     c.return_top = (c.return_top - 1) & 31
     if unlikely(cache == NULL):
         cache = &c.no_link
-    goto_cached(c, i, rip, cache)
+    return cache
+
+cdef inline void goto_return(Cpu* c, Insn* i, uint64_t rip) noexcept nogil:
+    """A near RET: goto_cached() with the second link of the CALL that it most likely belongs to. Tail position."""
+    goto_cached_in(c, rip, expected_return(c), False)
+
+cdef inline void goto_return_wide(Cpu* c, Insn* i, uint64_t rip) noexcept nogil:
+    """goto_return() within 64-bit code."""
+    goto_cached_in(c, rip, expected_return(c), True)

@@ -6,25 +6,25 @@ the mode alone.  In 64-bit mode their operand is ten bytes whatever the prefixes
 
 ROWS = """
 06 | PUSH | ES, !v | - | i64,ro
-07 | POP | ES, !v | - | i64,end
+07 | POP | ES, !v | - | i64
 0E | PUSH | CS, !v | - | i64,ro
 16 | PUSH | SS, !v | - | i64,ro
 17 | POP | SS, !v | - | i64,end
 1E | PUSH | DS, !v | - | i64,ro
-1F | POP | DS, !v | - | i64,end
+1F | POP | DS, !v | - | i64
 0F A0 | PUSH | FS, !v | - | d64,ro,feature=i386
-0F A1 | POP | FS, !v | - | d64,end,feature=i386
+0F A1 | POP | FS, !v | - | d64,feature=i386
 0F A8 | PUSH | GS, !v | - | d64,ro,feature=i386
-0F A9 | POP | GS, !v | - | d64,end,feature=i386
+0F A9 | POP | GS, !v | - | d64,feature=i386
 8C | MOV | Rv, Sw | - | wo,reg
 8C | MOV | Mw, Sw | - | wo,mem
-8E | MOV | Sw, Ew | - | wo,end
+8E | MOV | Sw, Ew | - | wo
 8E /1 | MOV | Sw, Ew | - | wo,end,noaccess,handler=UD2
-C4 | LES | Gz, Mp | - | wo,mem,i64,end
-C5 | LDS | Gz, Mp | - | wo,mem,i64,end
+C4 | LES | Gz, Mp | - | wo,mem,i64
+C5 | LDS | Gz, Mp | - | wo,mem,i64
 0F B2 | LSS | Gv, Mp | - | wo,mem,end,feature=i386
-0F B4 | LFS | Gv, Mp | - | wo,mem,end,feature=i386
-0F B5 | LGS | Gv, Mp | - | wo,mem,end,feature=i386
+0F B4 | LFS | Gv, Mp | - | wo,mem,feature=i386
+0F B5 | LGS | Gv, Mp | - | wo,mem,feature=i386
 63 | ARPL | Ew, Gw | w=z | i64,prot,feature=i286
 0F 02 | LAR | Gv, Ew | w=z | prot,feature=i286
 0F 03 | LSL | Gv, Ew | w=z | prot,feature=i286
