@@ -160,6 +160,7 @@ class Plan:
 
     handler: int = 0
     handler_nf: int = 0
+    handler_cf: int = 0
     before: int = 0
     after: int = 0
     memory_bytes: int = 1
@@ -170,8 +171,8 @@ class Plan:
     def pack(self) -> bytes:
         flat = [value for slot in self.slots for value in slot]
         return struct.pack(
-            "<4H10B2x", self.handler, self.handler_nf, self.before, self.after, min(self.memory_bytes, 255),
-            self.access, self.cannot_fault, 0, *flat,
+            "<4H10BH", self.handler, self.handler_nf, self.before, self.after, min(self.memory_bytes, 255),
+            self.access, self.cannot_fault, 0, *flat, self.handler_cf,
         )  # fmt: skip
 
 
@@ -213,6 +214,8 @@ class Compiler:
         plan.handler = self.number(name)
         if f"{name}_nf" in self.available:
             plan.handler_nf = self.number(f"{name}_nf")
+        if f"{name}_cf" in self.available:
+            plan.handler_cf = self.number(f"{name}_cf")
         if memory_at is not None:
             operand = row.operands[memory_at]
             size = resolve_size(operand.size, operand_size, row.vex)

@@ -1,7 +1,8 @@
 """Handlers of two- and one-operand arithmetic and logic, by form and size (SDM 2A; helpers in core/alu.pxd).
 
 Forms: RR register, register; RM register, memory; MR memory, register; RI and MI with an immediate; R and M.  A form
-that writes only a register has an `_nf` variant that leaves the flags alone.
+that writes only a register has an `_nf` variant that leaves the flags alone, ADC and SBB a `_cf` variant that is right
+in CF alone.
 """
 
 from __future__ import annotations
@@ -96,6 +97,9 @@ def two_operands(operation: str, size: str) -> str:
         out += handler(f"{name}_R{size}_I{suffix}", f"set_r(c, i.dst, {function}(c, {dst}, {immediate}))")
         value = f"set_r(c, i.dst, {function}(c, {dst}, {{v}}))"
         out += loading(f"{name}_R{size}_M{size}{suffix}", ctype, value)
+    if operation in ("adc", "sbb"):
+        out += handler(f"{name}_R{size}_R{size}_cf", f"set_r(c, i.dst, {operation}_carry(c, {dst}, {src}))")
+        out += handler(f"{name}_R{size}_I_cf", f"set_r(c, i.dst, {operation}_carry(c, {dst}, {immediate}))")
     source = register(MEMORY_FIRST_REGISTER, ctype)
     out += modifying(f"{name}_M{size}_R{size}", ctype, f"alu_{operation}(c, {{v}}, {source})")
     out += modifying(f"{name}_M{size}_I", ctype, f"alu_{operation}(c, {{v}}, {immediate})")

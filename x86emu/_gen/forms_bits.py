@@ -21,6 +21,8 @@ def bit_tests(size: str) -> str:
             if name != "BT":
                 lines.append(f"set_r(c, i.dst, <{ctype}>(v {CHANGES[name]}))")
             out += handler(f"{name}_R{size}_{form}", *lines)
+            alone = [line.replace("set_cf(", "set_cf_alone(") for line in lines]
+            out += handler(f"{name}_R{size}_{form}_cf", *alone)
         reg = f"i.{MEMORY_FIRST_REGISTER}"
         for form, offset in ((f"R{size}", f"c.r[{reg}]"), ("I", "<uint64_t>i.imm")):
             lines = [f"cdef {ctype} bit = <{ctype}>(<uint64_t>1 << ({offset} & {mask}))", f"cdef {ctype} v"]

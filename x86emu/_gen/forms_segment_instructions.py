@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from x86emu._gen.forms_move import BYTES, on_stack
+
 KINDS = {"w": "uint16_t", "d": "uint32_t", "q": "uint64_t"}
 POINTER_LOADS = {"LES": "wd", "LDS": "wd", "LSS": "wdq", "LFS": "wdq", "LGS": "wdq"}
 
@@ -14,7 +16,10 @@ def generate() -> dict[str, str]:
     """Gives segment_forms.pxi; the semantics are inline functions of core/segment_instructions.pyx."""
     text = ""
     for size, kind in KINDS.items():
-        text += _handler(f"PUSH_S_{size}", f"push_segment(c, i, <{kind}>0)")
+        text += _handler(f"PUSH_S_{size}_slowly", f"push_segment(c, i, <{kind}>0)")
+        text += on_stack(f"PUSH_S_{size}", kind, "write_entry", f"c.r[RSP] - {BYTES[size]}",
+                         f"(<{kind}*>(t.addend + linear))[0] = c.seg[i.dst].selector",
+                         f"move_sp(c, sp, <{kind}>0)")  # fmt: skip
         if size == "w":
             text += _handler("POP_S_w_slowly", f"pop_segment(c, i, <{kind}>0)")
             text += _handler("POP_S_w", "if likely(pop_real_segment(c, i)):\n        chain(c, i)\n"

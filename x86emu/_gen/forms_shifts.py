@@ -5,6 +5,7 @@ from __future__ import annotations
 from x86emu._gen.forms_alu import MEMORY_FIRST_REGISTER, SIZES, handler, modify, register
 
 SINGLE = ("rol", "ror", "rcl", "rcr", "shl", "shr", "sar")
+ROTATES = ("rol", "ror", "rcl", "rcr")
 DOUBLE = ("shld", "shrd")
 COUNTS = {"1": "1", "CL": "<uint8_t>c.r[RCX]", "I": "<uint8_t>i.imm"}
 
@@ -17,11 +18,15 @@ def generate() -> dict[str, str]:
         for operation in SINGLE:
             for form, count in COUNTS.items():
                 name = operation.upper()
-                text += handler(f"{name}_R{size}_{form}", f"set_r(c, i.dst, {operation}(c, {dst}, {count}))")
+                rest = f"{count}, False" if operation in ROTATES else count
+                text += handler(f"{name}_R{size}_{form}", f"set_r(c, i.dst, {operation}(c, {dst}, {rest}))")
+                if operation in ROTATES:
+                    value = f"set_r(c, i.dst, {operation}(c, {dst}, {count}, True))"
+                    text += handler(f"{name}_R{size}_{form}_cf", value)
                 if operation in ("shl", "shr", "sar"):
                     value = f"set_r(c, i.dst, {operation}_value(c, {dst}, {count}))"
                     text += handler(f"{name}_R{size}_{form}_nf", value)
-                text += handler(f"{name}_M{size}_{form}", *modify(ctype, f"{operation}(c, v, {count})"))
+                text += handler(f"{name}_M{size}_{form}", *modify(ctype, f"{operation}(c, v, {rest})"))
         if size == "b":
             continue
         for operation in DOUBLE:

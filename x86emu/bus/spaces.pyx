@@ -30,6 +30,69 @@ cdef inline uint64_t size_mask(int size) noexcept nogil:
     return (<uint64_t>1 << (size * 8)) - 1 if size < 8 else <uint64_t>0xFFFFFFFFFFFFFFFFULL
 
 
+# A Python handler's call, which is most of what an access to a Python device costs: by CPython's vectorcall protocol, with
+# the small numbers that nearly all accesses consist of kept ready.
+
+cdef extern from "Python.h":
+    size_t PY_VECTORCALL_ARGUMENTS_OFFSET
+    PyObject* PyObject_Vectorcall(PyObject* callable, PyObject** arguments, size_t count, PyObject* names)
+    PyObject* new_number "PyLong_FromUnsignedLongLong"(unsigned long long value)
+    unsigned long long number_mask "PyLong_AsUnsignedLongLongMask"(PyObject* number)
+    PyObject* PyErr_Occurred()
+    void Py_XDECREF(PyObject* reference)
+
+_small_numbers = tuple(range(256))
+cdef PyObject* small_numbers[256]
+for _n in range(256):
+    small_numbers[<int>_n] = <PyObject*>_small_numbers[_n]
+
+
+cdef inline PyObject* as_number(uint64_t value, PyObject** made) noexcept:
+    """`value` as a Python number; made[0] is what to give back, or NULL. NULL: no memory, with the exception set."""
+    made[0] = NULL
+    if value < 256:
+        return small_numbers[value]
+    made[0] = new_number(value)
+    return made[0]
+
+
+cdef bint call_read(object handler, uint64_t offset, int size, uint64_t* value) noexcept:
+    """False: the handler raised an exception, which is set."""
+    cdef PyObject* made
+    cdef PyObject* result = NULL
+    cdef PyObject* arguments[3]
+    arguments[1] = as_number(offset, &made)
+    arguments[2] = small_numbers[size]
+    if arguments[1] != NULL:
+        result = PyObject_Vectorcall(<PyObject*>handler, &arguments[1], 2 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL)
+    Py_XDECREF(made)
+    if result == NULL:
+        return False
+    value[0] = number_mask(result)
+    Py_XDECREF(result)
+    if value[0] == 0xFFFFFFFFFFFFFFFFULL and PyErr_Occurred() != NULL:
+        return False
+    value[0] &= size_mask(size)
+    return True
+
+
+cdef bint call_write(object handler, uint64_t offset, int size, uint64_t value) noexcept:
+    """False: the handler raised an exception, which is set."""
+    cdef PyObject* made_offset
+    cdef PyObject* made_value
+    cdef PyObject* result = NULL
+    cdef PyObject* arguments[4]
+    arguments[1] = as_number(offset, &made_offset)
+    arguments[2] = small_numbers[size]
+    arguments[3] = as_number(value, &made_value)
+    if arguments[1] != NULL and arguments[3] != NULL:
+        result = PyObject_Vectorcall(<PyObject*>handler, &arguments[1], 3 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL)
+    Py_XDECREF(made_offset)
+    Py_XDECREF(made_value)
+    Py_XDECREF(result)
+    return result != NULL
+
+
 cdef inline int widest_step(int sizes, int size) noexcept nogil:
     """The widest access that the device takes and that is no wider than `size`; `size` itself if it takes none."""
     cdef int step = size
@@ -66,14 +129,17 @@ cdef class Region:
         self.reads += 1
         if self.native is not None:
             return self.native.read(self.native.device, offset, size) & size_mask(size)
-        return PyLong_AsUnsignedLongLongMask(self.read_handler(offset, size)) & size_mask(size)
+        cdef uint64_t value = 0
+        if not call_read(self.read_handler, offset, size, &value):
+            return 0xFFFFFFFFFFFFFFFFULL         # the exception is set
+        return value
 
     cdef int handle_write(self, uint64_t offset, int size, uint64_t value) except -1:
         self.writes += 1
         if self.native is not None:
             self.native.write(self.native.device, offset, size, value)
-        else:
-            self.write_handler(offset, size, value)
+        elif not call_write(self.write_handler, offset, size, value):
+            return -1                            # the exception is set
         return 0
 
 
@@ -474,6 +540,18 @@ cdef void space_write(AddressSpace space, uint64_t address, int size, uint64_t v
         space.wiring.record_exception(error)
 
 
+cdef int raise_pending() except -1:
+    return -1
+
+
+cdef void keep_pending(AddressSpace space) noexcept:
+    """Records the exception that a handler has raised and that is still set."""
+    try:
+        raise_pending()
+    except BaseException as error:
+        space.wiring.record_exception(error)
+
+
 cdef uint64_t port_read(void* bus, uint64_t address, int size) noexcept nogil:
     cdef PortRecord* record = <PortRecord*>bus
     cdef NativeSlot* slot = &record.native[record.table[address & 0xFFFF]]
@@ -481,7 +559,30 @@ cdef uint64_t port_read(void* bus, uint64_t address, int size) noexcept nogil:
         slot.reads[0] += 1
         return slot.read(slot.device, address - slot.base, size) & size_mask(size)
     with gil:
-        return space_read(<AddressSpace>record.space, address, size)
+        return port_read_python(<PortSpace>record.space, address, size)
+
+
+cdef uint64_t port_read_python(PortSpace space, uint64_t address, int size) noexcept:
+    """The plain case, an access that the handler takes, without the detours of the others."""
+    cdef Region region = space.find(address)
+    cdef uint64_t value = 0
+    if region is None or region.native is not None or not region.sizes & size or address - region.base + size > region.length:
+        return space_read(space, address, size)
+    region.reads += 1
+    if not call_read(region.read_handler, address - region.base, size, &value):
+        keep_pending(space)
+        return size_mask(size)
+    return value
+
+
+cdef void port_write_python(PortSpace space, uint64_t address, int size, uint64_t value) noexcept:
+    cdef Region region = space.find(address)
+    if region is None or region.native is not None or not region.sizes & size or address - region.base + size > region.length:
+        space_write(space, address, size, value)
+        return
+    region.writes += 1
+    if not call_write(region.write_handler, address - region.base, size, value & size_mask(size)):
+        keep_pending(space)
 
 
 cdef void port_write(void* bus, uint64_t address, int size, uint64_t value) noexcept nogil:
@@ -492,7 +593,7 @@ cdef void port_write(void* bus, uint64_t address, int size, uint64_t value) noex
         slot.write(slot.device, address - slot.base, size, value & size_mask(size))
         return
     with gil:
-        space_write(<AddressSpace>record.space, address, size, value)
+        port_write_python(<PortSpace>record.space, address, size, value)
 
 
 cdef uint64_t port_read_block(void* bus, uint64_t address, int size, uint8_t* to, uint64_t count) noexcept with gil:

@@ -59,15 +59,30 @@ cdef inline uint_t alu_xor(Cpu* c, uint_t a, uint_t b) noexcept nogil:
     return result
 
 cdef inline uint_t alu_adc(Cpu* c, uint_t a, uint_t b) noexcept nogil:
+    """Carries out of every bit are (a & b) | ((a | b) & ~result); the sign bit's goes to bit 0, the overflow to bit 11."""
     cdef uint_t result = <uint_t>(a + b + <uint_t>get_cf(c))
-    flags_add(c, a, b, result)
-    c.f_kind = FLAGS_ADC
+    cdef uint64_t carries = <uint64_t>sx(<uint_t>((a & b) | ((a | b) & ~result)))
+    cdef uint64_t overflow = <uint64_t>sx(<uint_t>((a ^ result) & (b ^ result)))
+    flags_mixed(c, result, <uint32_t>(carries >> 63 | (overflow >> 52 & FLAG_OF) | ((a ^ b ^ result) & FLAG_AF)))
     return result
 
 cdef inline uint_t alu_sbb(Cpu* c, uint_t a, uint_t b) noexcept nogil:
+    """Borrows into every next bit are (~a & b) | ((~a | b) & result)."""
     cdef uint_t result = <uint_t>(a - b - <uint_t>get_cf(c))
-    flags_sub(c, a, b, result)
-    c.f_kind = FLAGS_SBB
+    cdef uint64_t borrows = <uint64_t>sx(<uint_t>((~a & b) | ((~a | b) & result)))
+    cdef uint64_t overflow = <uint64_t>sx(<uint_t>((a ^ b) & (a ^ result)))
+    flags_mixed(c, result, <uint32_t>(borrows >> 63 | (overflow >> 52 & FLAG_OF) | ((a ^ b ^ result) & FLAG_AF)))
+    return result
+
+# The same where the carry is the only flag that anything will read.
+cdef inline uint_t adc_carry(Cpu* c, uint_t a, uint_t b) noexcept nogil:
+    cdef uint_t result = <uint_t>(a + b + <uint_t>get_cf(c))
+    set_cf_alone(c, sx(<uint_t>((a & b) | ((a | b) & ~result))) < 0)
+    return result
+
+cdef inline uint_t sbb_carry(Cpu* c, uint_t a, uint_t b) noexcept nogil:
+    cdef uint_t result = <uint_t>(a - b - <uint_t>get_cf(c))
+    set_cf_alone(c, sx(<uint_t>((~a & b) | ((~a | b) & result))) < 0)
     return result
 
 cdef inline uint_t alu_inc(Cpu* c, uint_t a) noexcept nogil:
@@ -102,6 +117,11 @@ cdef inline void set_cf_of(Cpu* c, uint32_t cf_of) noexcept nogil:
     else:
         c.f_b = (FLAG_AF if get_af(c) else 0) | cf_of
         c.f_kind = FLAGS_MIXED
+
+cdef inline void set_cf_alone(Cpu* c, bint cf) noexcept nogil:
+    """CF, where nothing will read the others."""
+    c.f_b = cf
+    c.f_kind = FLAGS_MIXED
 
 cdef inline void set_cf(Cpu* c, bint cf) noexcept nogil:
     if c.f_kind == FLAGS_MIXED or c.f_kind == FLAGS_EAGER:

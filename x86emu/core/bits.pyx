@@ -5,7 +5,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
 from x86emu.core.state cimport *
 from x86emu.core.flags cimport *
 from x86emu.core.memory_access cimport *
-from x86emu.core.alu cimport rmw_pointer, rmw_load, rmw_store, set_cf
+from x86emu.core.alu cimport rmw_pointer, rmw_load, rmw_store, set_cf, set_cf_alone
 
 cdef extern from * nogil:
     int __builtin_ctzll(unsigned long long)

@@ -6,7 +6,7 @@ instruction that crosses into the next page is a trace of its own, and is entere
 translated again (SDM 3A 4.10: a fetch uses the translation of each page it touches).
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int8_t, int16_t, int32_t, int64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 from x86emu.core.state cimport *
 from x86emu.core.decode cimport *
 from x86emu.core.trace cimport *
@@ -24,7 +24,7 @@ cdef enum:
 
 cdef uint64_t NOTHING = 0xFFFFFFFFFFFFFFFFULL
 
-cdef handler_t segment_ea
+cdef handler_t segment_ea, segment_ea_w, segment_ea_d
 cdef handler_t address_only
 cdef handler_t absolute
 cdef handler_t raise_ud
@@ -37,9 +37,11 @@ cdef handler_t intercept
 
 def link_handlers() -> None:
     """Finds the handlers of the records that the builder itself puts in, and those of the tables."""
-    global segment_ea, address_only, absolute, raise_ud, raise_nm, raise_gp, end_trace, hook, intercept
+    global segment_ea, segment_ea_w, segment_ea_d, address_only, absolute, raise_ud, raise_nm, raise_gp, end_trace, hook, intercept
     decode_module.link_handlers()
     segment_ea = find_handler("SEGMENT_EA")
+    segment_ea_w = find_handler("SEGMENT_EA_w")
+    segment_ea_d = find_handler("SEGMENT_EA_d")
     address_only = find_handler("ADDRESS")
     absolute = find_handler("ABSOLUTE")
     raise_ud = find_handler("RAISE_UD")
@@ -120,7 +122,7 @@ cdef void operand_address(Builder* b, Decoded* d, uint32_t mode, uint32_t ip) no
         disp = 0
         d.displacement = 0
     if segmented:
-        r = add(b, segment_ea, d.length, ip)
+        r = add(b, segment_ea if code == MODE_CODE64 else segment_ea_d if d.address_size else segment_ea_w, d.length, ip)
         put_address(r, d)
         r.aux = d.address_size | (d.plan.access << 2)
         if code == MODE_CODE64:
@@ -207,6 +209,8 @@ cdef void drop_dead_flags(Builder* b) noexcept nogil:
             continue
         if plan.handler_nf and not row.flags_affected & live:
             b.records[b.main_record[n]].fn = handler_by_number(plan.handler_nf)
+        elif plan.handler_cf and not live & ~<uint32_t>FLAG_CF:
+            b.records[b.main_record[n]].fn = handler_by_number(plan.handler_cf)
         if row.shift and b.records[b.main_record[n]].imm & 31:
             live = 0
         else:
@@ -339,7 +343,7 @@ cdef Trace* build(Cpu* c, uint64_t rip, uint64_t linear, uint32_t mode, uint64_t
         # the END record belongs to no instruction: everything before it has retired
         if page_offset + at < 4096 and not mode & MODE_SINGLE and address != NOTHING:
             r.aux = 1
-    t = new_trace(s, b.n_records + 1)
+    t = new_trace(s, b.n_records + 1, at)
     if t == NULL:
         s.flush_wanted = 1
         return NULL
@@ -356,6 +360,8 @@ cdef Trace* build(Cpu* c, uint64_t rip, uint64_t linear, uint32_t mode, uint64_t
     t.second_next = NULL
     memcpy(&t.insns[0], b.records, b.n_records * sizeof(Insn))
     memset(&t.insns[b.n_records], 0, sizeof(Insn))
+    if address != NOTHING and not crossing:
+        memcpy(t.bytes, p, at)
     if address == NOTHING:
         return t             # runs once; its bytes come from the bus and may differ next time
     if crossing and at > 4096 - page_offset:
@@ -368,6 +374,51 @@ cdef Trace* build(Cpu* c, uint64_t rip, uint64_t linear, uint32_t mode, uint64_t
             drop_write_entries(s.cpus[n], address)
     insert_trace(s, t)
     return t
+
+cdef inline bint plain_immediate(Decoded* d) noexcept nogil:
+    """Whether all that the first immediate decides is what the handler reads from Insn.imm."""
+    return (not d.row.shift and not d.row.attributes & ROW_X87
+            and (1 <= d.row.immediate1 <= 4 or d.row.immediate1 == 9 or d.row.immediate1 == 10))
+
+cdef bint renew(Cpu* c, Trace* t, uint32_t at, const uint8_t* p, uint32_t* end) noexcept nogil:
+    """The instruction that byte `at` of a stale trace belongs to, if no more than its immediate has changed."""
+    cdef Decoded old, now
+    cdef uint32_t k = 0
+    cdef Insn* r
+    while k < t.n_records and not t.kept[k].ip <= at < <uint32_t>t.kept[k].ip + t.kept[k].length:
+        k += 1
+    if k == t.n_records:
+        return False
+    r = &t.kept[k]
+    if (k and t.kept[k - 1].idx == r.idx) or (k + 1 < t.n_records and t.kept[k + 1].idx == r.idx):
+        return False             # of several records
+    end[0] = <uint32_t>r.ip + r.length
+    memset(&old, 0, sizeof(Decoded))
+    memset(&now, 0, sizeof(Decoded))
+    if (decode(t.bytes + r.ip, r.length, t.mode, c.features, &old) != DECODED
+            or decode(p + r.ip, r.length, t.mode, c.features, &now) != DECODED
+            or not plain_immediate(&old) or old.immediate1 != r.imm):
+        return False
+    r.imm = now.immediate1
+    old.immediate1 = now.immediate1
+    return memcmp(&old, &now, sizeof(Decoded)) == 0
+
+cdef bint revive(Cpu* c, Trace* t) noexcept nogil:
+    """Makes a stale trace good again where its bytes are as they were, but for immediates. False: it is to be forgotten.
+    Only between traces: a stale one may be under way otherwise."""
+    cdef const uint8_t* p = c.shared.memory.backing + t.address
+    cdef uint32_t at = 0
+    if t.kept == NULL or t.mode & (MODE_GUEST | MODE_HOOKED | MODE_SINGLE):
+        return False
+    while at < t.n_bytes:
+        if p[at] == t.bytes[at]:
+            at += 1
+        elif not renew(c, t, at, p, &at):
+            return False
+    memcpy(t.bytes, p, t.n_bytes)
+    memcpy(&t.insns[0], t.kept, t.n_records * sizeof(Insn))
+    t.n = t.n_instructions
+    return True
 
 cdef Trace* find_trace(Cpu* c, bint single) noexcept nogil:
     cdef uint64_t rip = c.r[REG_RIP]
@@ -397,6 +448,9 @@ cdef Trace* find_trace(Cpu* c, bint single) noexcept nogil:
         if t.address == address and t.mode == mode:
             break
         t = t.hash_next
+    if t != NULL and is_stale(t) and not revive(c, t):
+        remove_trace(c.shared, t)
+        t = NULL
     if t != NULL and t.second_page != NOTHING:
         if not translate_code(c, (page + 4096) & c.ea_mask, &physical):
             return NULL

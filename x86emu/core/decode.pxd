@@ -29,7 +29,7 @@ cdef packed struct Plan:
     uint8_t cannot_fault
     uint8_t reserved
     uint8_t slots[6]
-    uint16_t padding
+    uint16_t handler_cf
 
 cdef enum:
     ROW_LOCK = 0x1

@@ -61,14 +61,6 @@ cdef inline void flags_eager(Cpu* c, uint32_t image) noexcept nogil:
     c.f_kind = FLAGS_EAGER
 
 # ----- consumers -----
-cdef inline int64_t carries(Cpu* c) noexcept nogil:
-    """Carry out of, or borrow into the next of, every bit of an ADC or SBB."""
-    cdef int64_t a = c.f_a
-    if c.f_kind == FLAGS_SBB:
-        a = ~a
-        return (a & c.f_b) | ((a | c.f_b) & c.f_result)
-    return (a & c.f_b) | ((a | c.f_b) & ~c.f_result)
-
 cdef inline bint get_cf(Cpu* c) noexcept nogil:
     cdef uint32_t k = c.f_kind
     if k & FLAGS_STORED:
@@ -79,9 +71,7 @@ cdef inline bint get_cf(Cpu* c) noexcept nogil:
         return 0
     elif k == FLAGS_ADD:
         return <uint64_t>c.f_result < <uint64_t>c.f_a
-    elif k == FLAGS_SHIFT:
-        return (c.f_a >> c.f_b) & 1
-    return carries(c) < 0
+    return (c.f_a >> c.f_b) & 1
 
 cdef inline bint get_zf(Cpu* c) noexcept nogil:
     return c.f_result == 0
@@ -104,11 +94,11 @@ cdef inline bint get_of(Cpu* c) noexcept nogil:
         if k == FLAGS_COUNT:
             return (c.f_a ^ c.f_result) < 0 and c.f_a != 0 and c.f_result != 0
         return (c.f_b & FLAG_OF) != 0
-    elif k == FLAGS_SHIFT:
-        return c.f_b == 0 and (c.f_a & ~c.f_result) < 0
-    elif k & 1:
+    elif k == FLAGS_SUB:
         return ((c.f_a ^ c.f_b) & (c.f_a ^ c.f_result)) < 0
-    return ((c.f_a ^ c.f_result) & (c.f_b ^ c.f_result)) < 0
+    elif k == FLAGS_ADD:
+        return ((c.f_a ^ c.f_result) & (c.f_b ^ c.f_result)) < 0
+    return c.f_b == 0 and (c.f_a & ~c.f_result) < 0
 
 cdef inline bint get_af(Cpu* c) noexcept nogil:
     cdef uint32_t k = c.f_kind
@@ -135,7 +125,7 @@ cdef inline uint32_t arithmetic_flags(Cpu* c) noexcept nogil:
         return image
     elif k == FLAGS_COUNT or k == FLAGS_SHIFT:
         return image | get_cf(c) | (FLAG_AF if get_af(c) else 0) | (FLAG_OF if get_of(c) else 0)
-    elif k & 1:
+    elif k == FLAGS_SUB:
         overflow = (c.f_a ^ c.f_b) & (c.f_a ^ result)
     else:
         overflow = (c.f_a ^ result) & (c.f_b ^ result)

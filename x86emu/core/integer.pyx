@@ -88,6 +88,19 @@ cdef void STC(Cpu* c, Insn* i) noexcept nogil:
     set_cf(c, 1)
     chain(c, i)
 
+# Where nothing will read another flag:
+cdef void CMC_cf(Cpu* c, Insn* i) noexcept nogil:
+    set_cf_alone(c, not get_cf(c))
+    chain(c, i)
+
+cdef void CLC_cf(Cpu* c, Insn* i) noexcept nogil:
+    set_cf_alone(c, 0)
+    chain(c, i)
+
+cdef void STC_cf(Cpu* c, Insn* i) noexcept nogil:
+    set_cf_alone(c, 1)
+    chain(c, i)
+
 cdef void CLD(Cpu* c, Insn* i) noexcept nogil:
     c.rflags &= ~<uint64_t>FLAG_DF
     chain(c, i)

@@ -33,6 +33,26 @@ cdef void SEGMENT_EA(Cpu* c, Insn* i) noexcept nogil:
         c.r[REG_LINEAR] = <uint32_t>(s.base + ea)
     chain(c, i)
 
+# The same within a segment that may be read and written below a limit, for 16- and 32-bit addresses.
+cdef inline bint plain_ea(Cpu* c, Insn* i, uint64_t ea) noexcept nogil:
+    cdef Segment* s = &c.seg[i.seg]
+    if unlikely(ea + <uint64_t>i.imm > s.plain):
+        return False
+    c.r[REG_LINEAR] = <uint32_t>(s.base + ea)
+    return True
+
+cdef void SEGMENT_EA_w(Cpu* c, Insn* i) noexcept nogil:
+    if likely(plain_ea(c, i, <uint16_t>(c.r[i.base] + c.r[i.index] + <uint64_t><int64_t>i.disp))):
+        chain(c, i)
+    else:
+        SEGMENT_EA(c, i)
+
+cdef void SEGMENT_EA_d(Cpu* c, Insn* i) noexcept nogil:
+    if likely(plain_ea(c, i, <uint32_t>(c.r[i.base] + (c.r[i.index] << i.scale) + <uint64_t><int64_t>i.disp))):
+        chain(c, i)
+    else:
+        SEGMENT_EA(c, i)
+
 cdef void ADDRESS(Cpu* c, Insn* i) noexcept nogil:
     """An effective address without a segment (LEA) in an address size other than the mode's own."""
     cdef uint64_t ea = c.r[i.base] + (c.r[i.index] << i.scale) + <uint64_t><int64_t>i.disp

@@ -14,6 +14,7 @@ cdef void refresh_segment(Cpu* c, int n) noexcept nogil:
     s.access = 0
     s.low = 0
     s.high = s.limit
+    s.plain = 0
     if n == FS:
         c.r[REG_FS_BASE] = s.base
     elif n == GS:
@@ -30,6 +31,8 @@ cdef void refresh_segment(Cpu* c, int n) noexcept nogil:
     if a & ATTR_S and not a & ATTR_CODE and a & ATTR_EXPAND_DOWN:
         s.low = <uint64_t>s.limit + 1
         s.high = 0xFFFFFFFFULL if a & ATTR_DB else 0xFFFF
+    elif s.access & (ACCESS_READ | ACCESS_WRITE) == ACCESS_READ | ACCESS_WRITE:
+        s.plain = s.high + 1
 
 cdef inline bint flat(Segment* s) noexcept nogil:
     if s.base != 0 or s.limit != 0xFFFFFFFFU or s.low != 0:

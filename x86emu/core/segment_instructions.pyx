@@ -7,12 +7,12 @@ processors do.  LAR returns bits 19:16, which the manual leaves undefined for co
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
 from x86emu.core.state cimport *
 from x86emu.core.flags cimport arithmetic_flags, flags_eager
-from x86emu.core.memory_access cimport ld, load_bytes, store_bytes, read_entry, entry_holds
+from x86emu.core.memory_access cimport ld, load_bytes, store_bytes, read_entry, write_entry, entry_holds
 from x86emu.core.mmu cimport system_load, canonical
 from x86emu.core.mode cimport refresh_data_segment, refresh_segment
 from x86emu.core.quick_transfers cimport real_segment
 from x86emu.core.resume cimport resume
-from x86emu.core.stack cimport push, stack_load, set_sp
+from x86emu.core.stack cimport push, stack_load, set_sp, move_sp
 from x86emu.core.segmentation cimport *
 from x86emu.core.vendor cimport is_amd
 from x86emu.core.features cimport *

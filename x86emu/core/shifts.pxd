@@ -6,7 +6,7 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int8_t, int16_t, int32_t, int64_t
 from x86emu.core.state cimport *
 from x86emu.core.flags cimport *
-from x86emu.core.alu cimport set_cf_of
+from x86emu.core.alu cimport set_cf_of, set_cf_alone
 
 cdef inline uint32_t masked(uint_t a, uint32_t count) noexcept nogil:
     return count & (63 if uint_t is uint64_t else 31)
@@ -60,7 +60,14 @@ cdef inline uint_t shr_value(Cpu* c, uint_t a, uint32_t count) noexcept nogil:
 cdef inline uint_t sar_value(Cpu* c, uint_t a, uint32_t count) noexcept nogil:
     return <uint_t>(sx(a) >> masked(a, count))
 
-cdef inline uint_t rol(Cpu* c, uint_t a, uint32_t count) noexcept nogil:
+# alone: nothing will read another flag than CF.
+cdef inline void rotated(Cpu* c, uint32_t cf_of, bint alone) noexcept nogil:
+    if alone:
+        set_cf_alone(c, cf_of & FLAG_CF)
+    else:
+        set_cf_of(c, cf_of)
+
+cdef inline uint_t rol(Cpu* c, uint_t a, uint32_t count, bint alone) noexcept nogil:
     cdef uint32_t n = masked(a, count)
     cdef uint32_t k = n & (sizeof(uint_t) * 8 - 1)
     cdef uint_t result = a
@@ -68,10 +75,10 @@ cdef inline uint_t rol(Cpu* c, uint_t a, uint32_t count) noexcept nogil:
         return a
     if k:
         result = <uint_t>((a << k) | (a >> (sizeof(uint_t) * 8 - k)))
-    set_cf_of(c, <uint32_t>((result & 1) | (FLAG_OF if top(result) != (result & 1) else 0)))
+    rotated(c, <uint32_t>((result & 1) | (FLAG_OF if top(result) != (result & 1) else 0)), alone)
     return result
 
-cdef inline uint_t ror(Cpu* c, uint_t a, uint32_t count) noexcept nogil:
+cdef inline uint_t ror(Cpu* c, uint_t a, uint32_t count, bint alone) noexcept nogil:
     cdef uint32_t n = masked(a, count)
     cdef uint32_t k = n & (sizeof(uint_t) * 8 - 1)
     cdef uint_t result = a
@@ -79,10 +86,10 @@ cdef inline uint_t ror(Cpu* c, uint_t a, uint32_t count) noexcept nogil:
         return a
     if k:
         result = <uint_t>((a >> k) | (a << (sizeof(uint_t) * 8 - k)))
-    set_cf_of(c, <uint32_t>(top(result) | (FLAG_OF if top(<uint_t>(result ^ <uint_t>(result << 1))) else 0)))
+    rotated(c, <uint32_t>(top(result) | (FLAG_OF if top(<uint_t>(result ^ <uint_t>(result << 1))) else 0)), alone)
     return result
 
-cdef inline uint_t rcl(Cpu* c, uint_t a, uint32_t count) noexcept nogil:
+cdef inline uint_t rcl(Cpu* c, uint_t a, uint32_t count, bint alone) noexcept nogil:
     cdef uint32_t n = masked(a, count)
     cdef uint_t carry, result
     if uint_t is uint8_t:
@@ -91,14 +98,14 @@ cdef inline uint_t rcl(Cpu* c, uint_t a, uint32_t count) noexcept nogil:
         n %= 17
     if n == 0:
         if masked(a, count):        # a whole turn: OF (undefined) as after any other count
-            set_cf_of(c, <uint32_t>(get_cf(c) | (FLAG_OF if top(a) != get_cf(c) else 0)))
+            rotated(c, <uint32_t>(get_cf(c) | (FLAG_OF if top(a) != get_cf(c) else 0)), alone)
         return a
     result = <uint_t>((<uint64_t>a << n) | (<uint64_t>get_cf(c) << (n - 1)) | (<uint64_t>a >> 1 >> (sizeof(uint_t) * 8 - n)))
     carry = <uint_t>((<uint64_t>a >> (sizeof(uint_t) * 8 - n)) & 1)
-    set_cf_of(c, <uint32_t>(carry | (FLAG_OF if top(result) != carry else 0)))
+    rotated(c, <uint32_t>(carry | (FLAG_OF if top(result) != carry else 0)), alone)
     return result
 
-cdef inline uint_t rcr(Cpu* c, uint_t a, uint32_t count) noexcept nogil:
+cdef inline uint_t rcr(Cpu* c, uint_t a, uint32_t count, bint alone) noexcept nogil:
     cdef uint32_t n = masked(a, count)
     cdef uint_t carry, result
     if uint_t is uint8_t:
@@ -107,12 +114,12 @@ cdef inline uint_t rcr(Cpu* c, uint_t a, uint32_t count) noexcept nogil:
         n %= 17
     if n == 0:
         if masked(a, count):
-            set_cf_of(c, <uint32_t>(get_cf(c) | (FLAG_OF if top(<uint_t>(a ^ <uint_t>(a << 1))) else 0)))
+            rotated(c, <uint32_t>(get_cf(c) | (FLAG_OF if top(<uint_t>(a ^ <uint_t>(a << 1))) else 0)), alone)
         return a
     result = <uint_t>((<uint64_t>a >> n) | (<uint64_t>get_cf(c) << (sizeof(uint_t) * 8 - n))
                       | (<uint64_t>a << 1 << (sizeof(uint_t) * 8 - n)))
     carry = <uint_t>((<uint64_t>a >> (n - 1)) & 1)
-    set_cf_of(c, <uint32_t>(carry | (FLAG_OF if top(<uint_t>(result ^ <uint_t>(result << 1))) else 0)))
+    rotated(c, <uint32_t>(carry | (FLAG_OF if top(<uint_t>(result ^ <uint_t>(result << 1))) else 0)), alone)
     return result
 
 # 16-bit SHLD and SHRD with counts above 16 (undefined) shift through destination:source:destination, as processors do.

@@ -162,6 +162,7 @@ cdef struct Segment:
     uint16_t selector
     uint8_t access           # derived: ACCESS_*; 0 for null or unusable
     uint64_t low, high       # derived: first and last valid offset
+    uint64_t plain           # derived: offsets below it may be read and written; 0 where that is not all there is to ask
 
 cdef struct TableRegister:
     uint64_t base
@@ -190,7 +191,6 @@ cdef struct Vec:             # an XMM register and the upper half of its YMM
 #   MIXED: ZF, SF, PF from result; CF, OF, AF are FLAG_ bits in b
 #   EAGER: all six are FLAG_ bits in b; result is 0 exactly when ZF is set
 #   COUNT: INC and DEC; CF is b, OF where the sign changes other than at 0, AF = bit 4 of a ^ result
-#   ADC, SBB: as ADD and SUB but for CF, which is the carry out of, or the borrow into, the sign bit's next
 #   SHIFT: SHR and SAR; CF is bit b of a (b: count less one), OF the sign of SHR by one: a < 0 and b == 0 and result >= 0
 # ZF is `result == 0` whatever the kind.  FLAGS_STORED is the bit of those kinds whose CF is bit 0 of b.
 cdef enum FlagKind:
@@ -201,9 +201,7 @@ cdef enum FlagKind:
     FLAGS_MIXED = 4
     FLAGS_EAGER = 5
     FLAGS_COUNT = 6
-    FLAGS_ADC = 8
-    FLAGS_SBB = 9
-    FLAGS_SHIFT = 10
+    FLAGS_SHIFT = 8
 
 # Decode mode: part of every trace's key.
 cdef enum Mode:
@@ -353,6 +351,7 @@ cdef enum:
 
 cdef struct Insn
 cdef struct Cpu
+cdef struct Trace
 ctypedef void (*handler_t)(Cpu* c, Insn* i) noexcept nogil
 
 cdef struct Insn:            # 32 bytes
@@ -371,6 +370,10 @@ cdef struct Insn:            # 32 bytes
     int32_t disp
     int64_t imm              # immediate, sign-extended; branches: target relative to the trace's start; or a pointer
 
+cdef struct JumpEntry:       # where an indirect branch went to
+    Trace* trace
+    handler_t first          # its first record's: what the host waits for when it has mispredicted the branch
+
 cdef struct Trace:
     uint64_t address         # backing offset of its first byte
     int64_t n                # what entering it charges: its instructions, or a huge number when stale
@@ -383,6 +386,8 @@ cdef struct Trace:
     Trace* hash_next
     Trace* page_next         # list of the traces of its page
     Trace* second_next       # list of the traces of the page it crosses into
+    uint8_t* bytes           # what it was decoded from
+    Insn* kept               # its records as they were before it became stale for the first time, or NULL
     Insn insns[1]
 
 cdef struct MapRange:        # [start, end) of guest-physical space; offsets into the backing buffer or NO_BACKING
@@ -517,7 +522,7 @@ cdef struct Cpu:
     Trace** return_links[32] # where the last near CALLs keep the trace behind them: RET looks there first
     Trace* no_link
     uint32_t return_top
-    Trace* jump_cache[1024]  # traces that indirect branches went to, by hashed RIP
+    JumpEntry jump_cache[1024]   # by hashed RIP
     TlbEntry victim_read[8]
     TlbEntry victim_write[8]
     uint64_t delivered[8][256]    # events so far, by kind (EVENT_*) and vector: counters for people
@@ -610,8 +615,14 @@ cdef inline uint_t get_r(Cpu* c, uint8_t n, uint_t kind) noexcept nogil:
 # Parts of a register are written as the whole of it: a narrow store would keep the host from forwarding the register to
 # the 64-bit load that soon follows (a dozen cycles).
 cdef inline void set_r(Cpu* c, uint8_t n, uint_t value) noexcept nogil:
+    cdef uint64_t* whole
     if uint_t is uint8_t:
-        c.r[n >> 3] = (c.r[n >> 3] & ~(<uint64_t>0xFF << ((n & 7) * 8))) | (<uint64_t>value << ((n & 7) * 8))
+        whole = <uint64_t*>(<uint8_t*>&c.r[0] + n)
+        if likely(not n & 7):        # AL to R15L, sooner done than AH to BH
+            whole[0] = (whole[0] & ~<uint64_t>0xFF) | value
+        else:
+            whole = <uint64_t*>(<uint8_t*>whole - 1)
+            whole[0] = (whole[0] & ~<uint64_t>0xFF00) | <uint64_t>value << 8
     elif uint_t is uint16_t:
         c.r[n] = (c.r[n] & ~<uint64_t>0xFFFF) | value
     else:
@@ -628,4 +639,5 @@ cdef inline TlbEntry* exec_entry(Cpu* c, uint64_t linear) noexcept nogil:
 
 cdef inline uint64_t ea_of(Cpu* c, Insn* i) noexcept nogil:
     """Linear address of the memory operand (segmentation is done by a SEGMENT_EA record before this one)."""
-    return (c.r[i.base] + (c.r[i.index] << i.scale) + <uint64_t><int64_t>i.disp) & c.ea_mask
+    # the index last: it is what the host has to wait for
+    return ((c.r[i.base] + <uint64_t><int64_t>i.disp) + (c.r[i.index] << i.scale)) & c.ea_mask

@@ -5,12 +5,15 @@ from x86emu.core.state cimport *
 
 cdef void* new_arena() except NULL
 cdef void free_arena(void* arena) noexcept
-cdef Trace* new_trace(Shared* s, uint32_t n_records) noexcept nogil       # NULL: the arena is full
+cdef Trace* new_trace(Shared* s, uint32_t n_records, uint32_t n_bytes) noexcept nogil       # NULL: the arena is full
 cdef void insert_trace(Shared* s, Trace* t) noexcept nogil
-cdef void remove_trace(Shared* s, Trace* t) noexcept nogil                # makes it stale
+cdef void remove_trace(Shared* s, Trace* t) noexcept nogil                # makes it stale, and forgets it
 cdef void invalidate_code(Shared* s, uint64_t backing_offset, uint64_t n) noexcept nogil
 cdef void flush_traces(Shared* s) noexcept nogil
 cdef void stale(Cpu* c, Insn* i) noexcept nogil      # what a stale trace's records run
+
+cdef inline bint is_stale(Trace* t) noexcept nogil:
+    return t.n != t.n_instructions
 
 cdef inline uint64_t bytes_from(uint64_t at, uint32_t n) noexcept nogil:
     """n (1 to 64) one bits from bit `at` on; what lies above bit 63 is cut off."""
@@ -67,6 +70,8 @@ cdef inline void goto_linked(Cpu* c, Insn* i, uint64_t rip, Trace** link) noexce
         c.budget -= t.n
         if unlikely(c.budget < 0):
             c.budget += t.n
+            if is_stale(t):
+                c.link = link
             return
         if LOOP_FORM:
             c.next = &t.insns[0]
@@ -83,6 +88,8 @@ cdef inline void goto_linked_checked(Cpu* c, Insn* i, uint64_t rip, Trace** link
         c.budget -= t.n
         if unlikely(c.budget < 0 or rip + t.n_bytes - 1 > c.cs_high):
             c.budget += t.n
+            if is_stale(t):
+                c.link = link
             return
         if LOOP_FORM:
             c.next = &t.insns[0]
@@ -121,17 +128,41 @@ cdef inline void goto_cached(Cpu* c, Insn* i, uint64_t rip, Trace** cache) noexc
     trace it holds: what identifies a trace is compared. Tail position."""
     goto_cached_in(c, rip, cache, False)
 
-cdef inline Trace** indirect_cache(Cpu* c, uint64_t rip) noexcept nogil:
-    return &c.jump_cache[(rip ^ (rip >> 6) ^ (rip >> 14)) & 1023]
+# The same for a branch that goes to several places: finds the trace in the hash and puts it into the table.
+cdef void goto_unknown(Cpu* c, uint64_t address, uint64_t rip, JumpEntry* entry) noexcept nogil
+
+cdef inline void goto_table(Cpu* c, uint64_t rip, bint wide) noexcept nogil:
+    """goto_cached() with the processor's table of indirect targets. The host mispredicts where such branches go, and waits
+    for the first handler's address: the table has it, so that it does not depend on the trace. Tail position."""
+    cdef uint64_t linear = rip if wide else rip + c.cs_base
+    cdef TlbEntry* e = exec_entry(c, linear)
+    cdef uint64_t address = linear + e.addend
+    cdef JumpEntry* entry = &c.jump_cache[(rip ^ (rip >> 9)) & 1023]
+    cdef handler_t first = entry.first
+    cdef Trace* t = entry.trace
+    c.r[REG_RIP] = rip
+    if unlikely(e.tag != ((linear & 0xFFFFFFFFFFFFF000ULL) | c.real_key)):
+        return
+    if likely(t != NULL and t.address == address and t.mode == c.mode):
+        c.budget -= t.n
+        if unlikely(c.budget < 0 or (not wide and rip + t.n_bytes - 1 > c.cs_high)):
+            c.budget += t.n
+            entry.trace = NULL       # it may be stale
+            return
+        if LOOP_FORM:
+            c.next = &t.insns[0]
+        else:
+            first(c, &t.insns[0])
+    else:
+        goto_unknown(c, address, rip, entry)
 
 cdef inline void goto_indirect(Cpu* c, Insn* i, uint64_t rip) noexcept nogil:
-    """goto_cached() with the processor's table of indirect targets: one link of its own would be wrong for every branch
-    that goes to several places. Tail position."""
-    goto_cached_in(c, rip, indirect_cache(c, rip), False)
+    """Goes on at any rip, checked as for goto_cached(), where the branch goes to several places. Tail position."""
+    goto_table(c, rip, False)
 
 cdef inline void goto_indirect_wide(Cpu* c, Insn* i, uint64_t rip) noexcept nogil:
     """goto_indirect() within 64-bit code."""
-    goto_cached_in(c, rip, indirect_cache(c, rip), True)
+    goto_table(c, rip, True)
 
 cdef inline void expect_return(Cpu* c, Insn* i) noexcept nogil:
     """A near CALL: the RET that belongs to it will look into the call's second link."""

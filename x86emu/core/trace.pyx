@@ -7,11 +7,12 @@ in any TLB, so every store to them goes the slow way (mmu.pyx), which asks
 invalidate_code() when it hits a decoded byte (SDM 3A 12.6: a processor notices modified code even without a jump).
 
 A stale trace stays in memory until the next flush: its records unwind to the run loop, and its charge is so large that
-no link enters it.
+no link enters it.  It stays in the lists too, with a copy of its records: code that is about to run again after a change
+is often the same but for an immediate (builder.revive).  Another store to a stale trace forgets it.
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
 from libc.stdlib cimport malloc, free
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 from x86emu.core.state cimport *
 
 cdef extern from "sys/mman.h" nogil:
@@ -62,8 +63,12 @@ cdef void* arena_bytes(Shared* s, uint64_t size) noexcept nogil:
     a.used += size
     return found
 
-cdef Trace* new_trace(Shared* s, uint32_t n_records) noexcept nogil:
-    return <Trace*>arena_bytes(s, sizeof(Trace) + n_records * sizeof(Insn))
+cdef Trace* new_trace(Shared* s, uint32_t n_records, uint32_t n_bytes) noexcept nogil:
+    cdef Trace* t = <Trace*>arena_bytes(s, sizeof(Trace) + n_records * sizeof(Insn) + n_bytes)
+    if t != NULL:
+        t.bytes = <uint8_t*>&t.insns[n_records]
+        t.kept = NULL
+    return t
 
 cdef void mark_bytes(Shared* s, uint64_t start, uint64_t end) noexcept nogil:
     """[start, end) within one page holds decoded bytes."""
@@ -129,8 +134,6 @@ cdef void recompute_mask(Shared* s, uint64_t page) noexcept nogil:
 
 cdef void remove_trace(Shared* s, Trace* t) noexcept nogil:
     cdef Trace** at = &s.hash[trace_bucket(t.address, t.mode)]
-    cdef uint32_t k
-    cdef int previous = -1
     while at[0] != NULL:
         if at[0] == t:
             at[0] = t.hash_next
@@ -139,6 +142,23 @@ cdef void remove_trace(Shared* s, Trace* t) noexcept nogil:
     unlink_from_page(s, t, t.address >> 12)
     if t.second_page != NOTHING and t.second_page >> 12 != t.address >> 12:
         unlink_from_page(s, t, t.second_page >> 12)
+    if not is_stale(t):
+        make_stale(s, t)
+
+cdef bint keep_records(Shared* s, Trace* t) noexcept nogil:
+    """False where there is no room, or the trace crosses a page."""
+    if t.second_page != NOTHING:
+        return False
+    if t.kept == NULL:
+        t.kept = <Insn*>arena_bytes(s, t.n_records * sizeof(Insn))
+        if t.kept == NULL:
+            return False
+        memcpy(t.kept, &t.insns[0], t.n_records * sizeof(Insn))
+    return True
+
+cdef void make_stale(Shared* s, Trace* t) noexcept nogil:
+    cdef uint32_t k
+    cdef int previous = -1
     t.n = STALE_CHARGE
     # Only where an instruction begins: one that is under way completes.
     for k in range(t.n_records):
@@ -172,7 +192,10 @@ cdef void invalidate_code(Shared* s, uint64_t backing_offset, uint64_t n) noexce
             while t != NULL:
                 following = next_in_page(t, page)
                 if overlaps(t, backing_offset, end):
-                    remove_trace(s, t)
+                    if not is_stale(t) and keep_records(s, t):
+                        make_stale(s, t)
+                    else:
+                        remove_trace(s, t)
                     found = True
                 t = following
             if not found and s.memory.page_traces[page] != NULL:
@@ -186,9 +209,19 @@ cdef void goto_uncached(Cpu* c, uint64_t address, uint64_t rip, Trace** cache) n
     cdef Trace* t = c.shared.hash[trace_bucket(address, c.mode)]
     while t != NULL and (t.address != address or t.mode != c.mode):
         t = t.hash_next
-    if unlikely(t == NULL or t.second_page != NOTHING):
+    if unlikely(t == NULL or t.second_page != NOTHING or is_stale(t)):
         return                   # none yet, or it crosses a page: the run loop builds it, or checks its second page
     cache[0] = t
+    enter_trace(c, t)
+
+cdef void goto_unknown(Cpu* c, uint64_t address, uint64_t rip, JumpEntry* entry) noexcept nogil:
+    cdef Trace* t = c.shared.hash[trace_bucket(address, c.mode)]
+    while t != NULL and (t.address != address or t.mode != c.mode):
+        t = t.hash_next
+    if unlikely(t == NULL or t.second_page != NOTHING or is_stale(t)):
+        return
+    entry.trace = t
+    entry.first = t.insns[0].fn
     enter_trace(c, t)
 
 cdef void flush_traces(Shared* s) noexcept nogil:
