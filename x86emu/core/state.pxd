@@ -618,11 +618,12 @@ cdef inline void set_r(Cpu* c, uint8_t n, uint_t value) noexcept nogil:
     cdef uint64_t* whole
     if uint_t is uint8_t:
         whole = <uint64_t*>(<uint8_t*>&c.r[0] + n)
-        if likely(not n & 7):        # AL to R15L, sooner done than AH to BH
-            whole[0] = (whole[0] & ~<uint64_t>0xFF) | value
+        # AL to R15L, sooner done than AH to BH; + for gcc, which would make the narrow store of an |
+        if likely(not n & 7):
+            whole[0] = (whole[0] & ~<uint64_t>0xFF) + value
         else:
             whole = <uint64_t*>(<uint8_t*>whole - 1)
-            whole[0] = (whole[0] & ~<uint64_t>0xFF00) | <uint64_t>value << 8
+            whole[0] = (whole[0] & ~<uint64_t>0xFF00) + (<uint64_t>value << 8)
     elif uint_t is uint16_t:
         c.r[n] = (c.r[n] & ~<uint64_t>0xFFFF) | value
     else:
