@@ -124,3 +124,61 @@ def test_random_stores_into_code_run_as_single_stepping_does() -> None:
             states.append((cpu.saved_state(), cpu.instructions, bytes(machine.memory.ram)))
         assert states[0][0] == states[1][0], f"program {number}: {code.hex()}"
         assert states[0] == states[1], f"program {number}: {code.hex()}"
+
+
+# Where in an instruction a byte changes, and what with: immediates of every size, other operands, the opcode itself.
+REWRITTEN = {
+    "mov eax, imm32": ("b8 78563412", 2, None),
+    "add rcx, imm8": ("48 83c1 05", 3, None),
+    "mov dword [rdx], imm32": ("c702 78563412", 3, None),
+    "mov rax, imm64": ("48 b8 1122334455667788", 6, None),
+    "mov ah, imm8": ("b4 11", 1, None),
+    "enter imm16, 1; leave": ("c8 1000 01 c9", 1, (0x10, 0x18, 0x20)),
+    "cmp al, imm8, fused with the branch behind": ("3c 05 7402 ffc3", 1, None),
+    "cmp byte [rdx], imm8, and the branch behind": ("803a 05 7402 ffc3", 2, None),
+    "shl eax, imm8, whose flags count or not": ("83f9ff d3c8 c1e0 01 9c 5b", 7, (0, 1, 32, 7)),
+    "the register of inc": ("ffc0", 1, (0xC0, 0xC1, 0xC3)),
+    "the opcode": ("01c8", 0, (0x01, 0x29, 0x31, 0x11)),
+    "the displacement": ("8b4210", 2, (0x10, 0x14, 0x20)),
+    "the branch's distance": ("eb00 ffc0 ffc1", 1, (0, 2, 4)),
+    "a prefix": ("90 ffc0", 0, (0x90, 0x66, 0xF3)),
+}
+
+
+@pytest.mark.parametrize("name", REWRITTEN)
+def test_an_instruction_rewritten_over_and_over(name: str) -> None:
+    """A loop that rewrites one byte of its own body each time around: traces against one instruction at a time."""
+    code, at, values = REWRITTEN[name]
+    body = bytes.fromhex(code)
+    states = []
+    for stepping in (False, True):
+        machine = BareMachine("long")
+        # again: mov al, [rbp + rsi]; mov [rdi + at], al; (body); dec esi; jns again; hlt
+        first = bytes.fromhex("8a443500") + bytes([0x88, 0x47, at])
+        loop = first + body + bytes.fromhex("ffce 79") + bytes([(-len(first) - len(body) - 4) & 0xFF, 0xF4])
+        machine.memory.write(CODE, loop)
+        table = bytes(values * 8)[:24] if values else bytes((37 * n + 11) & 0x7F for n in range(24))
+        machine.memory.write(DATA + 0x100, table)
+        machine.memory.write(DATA, bytes(range(5, 69)))
+        cpu = machine.cpu
+        cpu.rip, cpu.rdi, cpu.rsi, cpu.rdx, cpu.rbp = CODE, CODE + len(first), 23, DATA, DATA + 0x100
+        cpu.rax, cpu.rcx, cpu.rbx, cpu.rflags = 5, 3, 0, 2
+        if stepping:
+            while not cpu.activity and cpu.instructions < 1000:
+                machine.engine.step()
+        else:
+            machine.engine.run(1000)
+        assert cpu.activity
+        states.append((cpu.saved_state(), cpu.instructions, bytes(machine.memory.ram)))
+    assert states[0] == states[1]
+
+
+def test_a_trace_that_comes_back_is_the_one_that_others_go_to() -> None:
+    machine = BareMachine("long")
+    # again: mov [rdi], ecx; call rdi (mov eax, imm32; ret); add ebx, eax; dec ecx; jnz again
+    machine.memory.write(DATA, bytes.fromhex("b800000000c3"))
+    machine.run("894f01 ffd7 01c3 ffc9 75f5", rcx=200, rdi=DATA, rbx=0)
+    assert machine.cpu.rbx == 200 * 201 // 2
+    statistics = machine.engine.trace_statistics()
+    assert statistics["stale"] >= 199
+    assert statistics["traces"] < 20, statistics

@@ -93,7 +93,7 @@ cdef bint walk_quickly(Cpu* c, uint64_t linear, int access, bint user, uint64_t*
     if access == EXECUTE:
         if no_execute >> 63 or (user and not every & 4) or (not user and every & 4 and c.cr4 & CR4_SMEP):
             return False
-    elif every & 4 and c.cr4 & (CR4_PKE | CR4_SMAP):
+    elif c.cr4 & (CR4_PKE | CR4_SMAP if every & 4 else CR4_PKS):
         return False
     elif (user and not every & 4) or (access == WRITE and not every & 2 and (user or c.cr0 & CR0_WP)):
         return False
