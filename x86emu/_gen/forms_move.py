@@ -77,7 +77,7 @@ def conditional() -> str:
 
 
 def stack_place(place: str, entry: str, ctype: str) -> tuple[str, ...]:
-    """Statements down to the test for a TLB hit at `place` in the stack, linear; an operand of 64 bits is that of 64-bit
+    """Statements down to the test for a TLB hit at `place` in the stack, linear; one of 64 bits is that of 64-bit
     mode, whose stack has no base, no limit and no other address size."""
     if ctype == "uint64_t":
         return (
