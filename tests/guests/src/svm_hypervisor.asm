@@ -466,7 +466,7 @@ ROW "mwait",          4, 11, 0x08B, 0,                   0,     0, 1, 0, mwait
 ROW "cr0 write trap", 4, 16, 0x090, 0x80000031,          0,     1, 1, 0, clts
 ROW "cr8 write trap", 4, 24, 0x098, 0,                   0,     1, 1, 0, mov cr8, rdx
 ROW "invlpgb",        5,  0, 0x0A0, 0,                   0,     0, 1, 0, db 0x0F, 0x01, 0xFE
-ROW "invpcid",        5,  2, 0x0A2, 0,                   0,     0, 1, 0, invpcid rax, [SCRATCH]
+ROW "invpcid",        5,  2, 0x0A2, SCRATCH,             SCRATCH, 0, 1, 0, invpcid rax, [SCRATCH]
 ROW "tlbsync",        5,  4, 0x0A4, 0,                   0,     0, 1, 0, db 0x0F, 0x01, 0xFF
 ROW "nested fault",   4,  0, 0x400, 0x100000004,  UNMAPPED + 8, 0, 0, 0, mov rdi, [UNMAPPED + 8]
 ROW "nested write",   4,  0, 0x400, 0x100000006,  UNMAPPED + 8, 0, 0, 0, mov [UNMAPPED + 8], rdi
