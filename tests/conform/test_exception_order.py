@@ -189,3 +189,13 @@ def test_a_place_that_is_not_canonical_comes_before_its_alignment(intel: X86EmuE
         case["rflags"] = 0x40202
         vectors.append(int(run_batch(intel, case)[0]["vector"]))
     assert vectors == [13, 17]
+
+
+def test_pop_reads_the_stack_before_it_judges_the_segment_of_its_destination(
+    intel: X86EmuEngine | NativeEngine,
+) -> None:
+    """CS may not be written: #GP, but for a stack that is not there."""
+    for rsp, vector in ((LAYOUT.stack + 0x800, 13), (0x90B21196, 14)):
+        case = one(bytes.fromhex("2e8f00"), rsp=rsp, rax=LAYOUT.data)  # pop dword cs:[eax]
+        case["mode"] = 32
+        assert int(run_batch(intel, case)[0]["vector"]) == vector

@@ -25,6 +25,7 @@ cdef enum:
 cdef uint64_t NOTHING = 0xFFFFFFFFFFFFFFFFULL
 
 cdef handler_t segment_ea, segment_ea_w, segment_ea_d
+cdef handler_t stack_probe
 cdef handler_t address_only
 cdef handler_t absolute
 cdef handler_t raise_ud
@@ -37,11 +38,13 @@ cdef handler_t intercept
 
 def link_handlers() -> None:
     """Finds the handlers of the records that the builder itself puts in, and those of the tables."""
-    global segment_ea, segment_ea_w, segment_ea_d, address_only, absolute, raise_ud, raise_nm, raise_gp, end_trace, hook, intercept
+    global segment_ea, segment_ea_w, segment_ea_d, stack_probe, address_only, absolute
+    global raise_ud, raise_nm, raise_gp, end_trace, hook, intercept
     decode_module.link_handlers()
     segment_ea = find_handler("SEGMENT_EA")
     segment_ea_w = find_handler("SEGMENT_EA_w")
     segment_ea_d = find_handler("SEGMENT_EA_d")
+    stack_probe = find_handler("STACK_PROBE")
     address_only = find_handler("ADDRESS")
     absolute = find_handler("ABSOLUTE")
     raise_ud = find_handler("RAISE_UD")
@@ -122,6 +125,9 @@ cdef void operand_address(Builder* b, Decoded* d, uint32_t mode, uint32_t ip) no
         disp = 0
         d.displacement = 0
     if segmented:
+        if d.row.pops:
+            r = add(b, stack_probe, d.length, ip)
+            r.imm = 2 << d.operand_size
         r = add(b, segment_ea if code == MODE_CODE64 else segment_ea_d if d.address_size else segment_ea_w, d.length, ip)
         put_address(r, d)
         r.aux = d.address_size | (d.plan.access << 2)

@@ -8,6 +8,7 @@ from x86emu.core.state cimport *
 from x86emu.core.alignment cimport ld_unaligned, st_unaligned
 from x86emu.core.memory_access cimport *
 from x86emu.core.early cimport *
+from x86emu.core.stack cimport stack_probe
 from x86emu.core.trace cimport goto_linked, goto_linked_checked, goto_indirect
 
 include "loadstore_forms.pxi"
@@ -52,6 +53,12 @@ cdef void SEGMENT_EA_d(Cpu* c, Insn* i) noexcept nogil:
         chain(c, i)
     else:
         SEGMENT_EA(c, i)
+
+cdef void STACK_PROBE(Cpu* c, Insn* i) noexcept nogil:
+    """What POP to memory will load (i.imm bytes) can be read: its fault comes before those of the destination's segment."""
+    if unlikely(not stack_probe(c, i, c.r[RSP], <uint32_t>i.imm, False)):
+        return
+    chain(c, i)
 
 cdef void ADDRESS(Cpu* c, Insn* i) noexcept nogil:
     """An effective address without a segment (LEA) in an address size other than the mode's own."""
