@@ -58,18 +58,25 @@ cdef inline uint_t alu_xor(Cpu* c, uint_t a, uint_t b) noexcept nogil:
     flags_logic(c, result)
     return result
 
+cdef inline int64_t carries_out(uint_t a, uint_t b, uint_t result) noexcept nogil:
+    """Carries of a + b + CF out of every bit, the sign bit's in bit 63."""
+    return sx(<uint_t>((a & b) | ((a | b) & ~result)))
+
+cdef inline int64_t borrows_out(uint_t a, uint_t b, uint_t result) noexcept nogil:
+    """Borrows of a - b - CF into every next bit, the sign bit's in bit 63."""
+    return sx(<uint_t>((~a & b) | ((~a | b) & result)))
+
 cdef inline uint_t alu_adc(Cpu* c, uint_t a, uint_t b) noexcept nogil:
-    """Carries out of every bit are (a & b) | ((a | b) & ~result); the sign bit's goes to bit 0, the overflow to bit 11."""
+    """The sign bit's carry goes to bit 0, the overflow to bit 11."""
     cdef uint_t result = <uint_t>(a + b + <uint_t>get_cf(c))
-    cdef uint64_t carries = <uint64_t>sx(<uint_t>((a & b) | ((a | b) & ~result)))
+    cdef uint64_t carries = <uint64_t>carries_out(a, b, result)
     cdef uint64_t overflow = <uint64_t>sx(<uint_t>((a ^ result) & (b ^ result)))
     flags_mixed(c, result, <uint32_t>(carries >> 63 | (overflow >> 52 & FLAG_OF) | ((a ^ b ^ result) & FLAG_AF)))
     return result
 
 cdef inline uint_t alu_sbb(Cpu* c, uint_t a, uint_t b) noexcept nogil:
-    """Borrows into every next bit are (~a & b) | ((~a | b) & result)."""
     cdef uint_t result = <uint_t>(a - b - <uint_t>get_cf(c))
-    cdef uint64_t borrows = <uint64_t>sx(<uint_t>((~a & b) | ((~a | b) & result)))
+    cdef uint64_t borrows = <uint64_t>borrows_out(a, b, result)
     cdef uint64_t overflow = <uint64_t>sx(<uint_t>((a ^ b) & (a ^ result)))
     flags_mixed(c, result, <uint32_t>(borrows >> 63 | (overflow >> 52 & FLAG_OF) | ((a ^ b ^ result) & FLAG_AF)))
     return result
@@ -77,12 +84,12 @@ cdef inline uint_t alu_sbb(Cpu* c, uint_t a, uint_t b) noexcept nogil:
 # The same where the carry is the only flag that anything will read.
 cdef inline uint_t adc_carry(Cpu* c, uint_t a, uint_t b) noexcept nogil:
     cdef uint_t result = <uint_t>(a + b + <uint_t>get_cf(c))
-    set_cf_alone(c, sx(<uint_t>((a & b) | ((a | b) & ~result))) < 0)
+    set_cf_alone(c, carries_out(a, b, result) < 0)
     return result
 
 cdef inline uint_t sbb_carry(Cpu* c, uint_t a, uint_t b) noexcept nogil:
     cdef uint_t result = <uint_t>(a - b - <uint_t>get_cf(c))
-    set_cf_alone(c, sx(<uint_t>((~a & b) | ((~a | b) & result))) < 0)
+    set_cf_alone(c, borrows_out(a, b, result) < 0)
     return result
 
 cdef inline uint_t alu_inc(Cpu* c, uint_t a) noexcept nogil:

@@ -18,7 +18,7 @@ from x86emu.core.svm cimport svm_intercepts, SVM_SHUTDOWN
 from x86emu.core.svm_exit cimport svm_exception, svm_exit
 from x86emu.core.exits cimport note_fault
 from x86emu.core.tasks cimport task_switch, available_tss, TASK_EVENT
-from x86emu.core.quick_transfers cimport enter_handler_64
+from x86emu.core.quick_transfers cimport enter_handler_64, write_frame_64
 
 cdef enum:
     GATE_TASK = 5
@@ -255,13 +255,7 @@ cdef bint _long_mode(Cpu* c, Insn* i, int vector, int kind, bint has_error, uint
         return False
     frame = <uint64_t*>frame_pointer(c, s.sp - 48, 48, True, cpl)
     if frame != NULL:            # room for the error code as well
-        frame[5] = c.seg[SS].selector
-        frame[4] = c.r[RSP]
-        frame[3] = flags
-        frame[2] = c.seg[CS].selector
-        frame[1] = return_rip
-        if has_error:
-            frame[0] = error
+        write_frame_64(c, frame, flags, return_rip, has_error, error)
         s.sp -= 48 if has_error else 40
     elif (not stack_push(c, i, &s, 8, c.seg[SS].selector) or not stack_push(c, i, &s, 8, c.r[RSP])
             or not stack_push(c, i, &s, 8, flags) or not stack_push(c, i, &s, 8, c.seg[CS].selector)

@@ -8,6 +8,9 @@ from libc.stdint cimport uint32_t, uint64_t
 from x86emu.core.state cimport *
 from x86emu.core.tlb cimport refresh_key
 
+cdef inline bint read_and_written(Segment* s) noexcept nogil:
+    return (s.access & (ACCESS_READ | ACCESS_WRITE)) == (ACCESS_READ | ACCESS_WRITE)
+
 cdef void refresh_segment(Cpu* c, int n) noexcept nogil:
     cdef Segment* s = &c.seg[n]
     cdef uint32_t a = s.attributes
@@ -31,21 +34,21 @@ cdef void refresh_segment(Cpu* c, int n) noexcept nogil:
     if a & ATTR_S and not a & ATTR_CODE and a & ATTR_EXPAND_DOWN:
         s.low = <uint64_t>s.limit + 1
         s.high = 0xFFFFFFFFULL if a & ATTR_DB else 0xFFFF
-    elif s.access & (ACCESS_READ | ACCESS_WRITE) == ACCESS_READ | ACCESS_WRITE:
+    elif read_and_written(s):
         s.plain = s.high + 1
 
 cdef inline bint flat(Segment* s) noexcept nogil:
-    if s.base != 0 or s.limit != 0xFFFFFFFFU or s.low != 0:
-        return False
-    return (s.access & (ACCESS_READ | ACCESS_WRITE)) == (ACCESS_READ | ACCESS_WRITE)
+    return s.base == 0 and s.limit == 0xFFFFFFFFU and s.low == 0 and read_and_written(s)
+
+cdef inline bint flat_data(Cpu* c) noexcept nogil:
+    return flat(&c.seg[ES]) and flat(&c.seg[SS]) and flat(&c.seg[DS])
 
 cdef inline void refresh_stack(Cpu* c) noexcept nogil:
     """What pushes and pops need of SS outside 64-bit mode."""
     cdef Segment* s = &c.seg[SS]
     c.stack_base = s.base
     c.stack_limit = 0
-    if (s.low == 0 and s.high >= 8 and s.base + s.high <= 0xFFFFFFFFULL
-            and (s.access & (ACCESS_READ | ACCESS_WRITE)) == (ACCESS_READ | ACCESS_WRITE)):
+    if s.low == 0 and s.high >= 8 and s.base + s.high <= 0xFFFFFFFFULL and read_and_written(s):
         c.stack_limit = s.high - 6
 
 cdef void refresh_mode(Cpu* c) noexcept nogil:
@@ -75,7 +78,7 @@ cdef void refresh_mode(Cpu* c) noexcept nogil:
         else:
             c.sp_mask = 0xFFFFULL
         refresh_stack(c)
-        if flat(&c.seg[ES]) and flat(&c.seg[SS]) and flat(&c.seg[DS]):
+        if flat_data(c):
             mode |= MODE_FLAT
         if c.cs_high != 0xFFFFFFFFULL:
             mode |= MODE_CODE_CHECKED
@@ -118,5 +121,5 @@ cdef void refresh_data_segment(Cpu* c, int seg) noexcept nogil:
         refresh_mode(c)
     elif seg < FS and (c.mode & MODE_CODE) != MODE_CODE64:
         c.mode &= ~<uint32_t>MODE_FLAT
-        if flat(&c.seg[ES]) and flat(&c.seg[SS]) and flat(&c.seg[DS]):
+        if flat_data(c):
             c.mode |= MODE_FLAT

@@ -9,6 +9,17 @@ from x86emu.core.memory_access cimport read_entry, write_entry, entry_holds
 from x86emu.core.stack cimport set_sp
 from x86emu.core.features cimport *
 
+cdef inline void write_frame_64(Cpu* c, uint64_t* frame, uint64_t flags, uint64_t return_rip, bint has_error,
+                                uint32_t error) noexcept nogil:
+    """What a handler of IA-32e mode finds on its stack (SDM 3A 6.14.2); frame has room for the error code as well."""
+    frame[5] = c.seg[SS].selector
+    frame[4] = c.r[RSP]
+    frame[3] = flags
+    frame[2] = c.seg[CS].selector
+    frame[1] = return_rip
+    if has_error:
+        frame[0] = error
+
 # IA-32e mode, from 64-bit code to 64-bit code.
 cdef bint enter_handler_64(Cpu* c, int vector, int kind, bint has_error, uint32_t error, uint64_t return_rip,
                            uint64_t flags) noexcept nogil

@@ -78,14 +78,8 @@ cdef bint enter_handler_64(Cpu* c, int vector, int kind, bint has_error, uint32_
     frame = <uint64_t*>frame_pointer(c, sp, 48, True, <int>privilege)
     if unlikely(frame == NULL):
         return False
-    frame[5] = c.seg[SS].selector
-    frame[4] = c.r[RSP]
-    frame[3] = flags
-    frame[2] = c.seg[CS].selector
-    frame[1] = return_rip
-    if has_error:
-        frame[0] = error
-    else:
+    write_frame_64(c, frame, flags, return_rip, has_error, error)
+    if not has_error:
         sp += 8
     c.rflags &= ~<uint64_t>(FLAG_TF | FLAG_NT | FLAG_RF | (0 if rights & 1 else FLAG_IF))
     put(c, CS, (selector & 0xFFFC) | privilege, raw)
