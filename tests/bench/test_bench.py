@@ -181,7 +181,7 @@ def test_further_devices_are_mapped() -> None:
         (["fib", "--kernels", "/nowhere"], "/nowhere: holds no benchmark kernels"),
         (["fib", "--compare", "/nowhere.json"], "/nowhere.json: cannot be read"),
         (["fib", "--compare", "{}/broken.json"], "is no result of x86emu bench"),
-        (["fib-32", "--host-instructions"], "--host-instructions fib-32: only the kernels without a suffix"),
+        (["fib-32", "--host-instructions"], "--host-instructions fib-32: is not counted"),
     ],
 )
 def test_bad_input(arguments: list[str], sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

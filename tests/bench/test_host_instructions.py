@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from x86emu.bench import host_instructions, kernels
+from x86emu.bench import host_instructions
 
 in_ci = pytest.mark.skipif(
     os.environ.get("CI") != "true",
@@ -28,7 +28,7 @@ def test_growth_beyond_five_percent_is_told() -> None:
 
 def test_every_kernel_has_a_stored_figure() -> None:
     for compiler, figures in host_instructions.stored().items():
-        assert set(figures) == set(kernels.NAMES_64), compiler
+        assert set(figures) == set(host_instructions.COUNTED), compiler
 
 
 # In two parts, which run side by side.
@@ -43,7 +43,7 @@ def test_no_kernel_needs_more_host_instructions_than_stored(part: int, record_pr
             f"no figures are stored for {host_instructions.compiler()};"
             " x86emu bench --host-instructions --update stores them"
         )
-    new = host_instructions.measure(list(kernels.NAMES_64[part::2]))
+    new = host_instructions.measure(list(host_instructions.COUNTED[part::2]))
     for name, figure in new.items():
         record_property("figure", f"{name}: {figure} host instructions for a guest instruction, stored {old[name]}")
     assert host_instructions.grown(new, old) == []

@@ -24,6 +24,7 @@ from x86emu.bench import direct, kernels
 from x86emu.errors import UserInputError
 
 STORED = Path(__file__).resolve().parents[2] / "benchmarks" / "results" / "host-instructions.json"
+COUNTED = (*kernels.NAMES_64, *kernels.NAMES_NATIVE)
 GROWTH = 1.05  # what a figure may be of the stored one
 LIMIT = 200_000_000  # guest instructions that a kernel at scale 1 does not need
 # Those of so few instructions that beginning and end of a run would count.
@@ -106,10 +107,10 @@ def grown(new: dict[str, float], old: dict[str, float]) -> list[str]:
 
 def run(options: argparse.Namespace) -> int:
     """`x86emu bench --host-instructions [--update] [NAME...]`; 1 where a figure has grown by more than 5 percent."""
-    names = options.names or list(kernels.NAMES_64)
-    unknown = [name for name in names if name not in kernels.NAMES_64]
+    names = options.names or list(COUNTED)
+    unknown = [name for name in names if name not in COUNTED]
     if unknown:
-        raise UserInputError(f"--host-instructions {unknown[0]}: only the kernels without a suffix are counted")
+        raise UserInputError(f"--host-instructions {unknown[0]}: is not counted; these are: {' '.join(COUNTED)}")
     key = compiler()
     old, new = stored().get(key, {}), measure(names)
     print(f"Host instructions for a guest instruction, {key}\n\n| kernel | stored | now |\n|---|---|---|")

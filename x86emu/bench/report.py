@@ -88,6 +88,8 @@ def group_of(guest: str) -> str:
         return "Virtualization"
     if guest in kernels.NAMES_32:
         return "32-bit kernels"
+    if guest in kernels.NAMES_NATIVE:
+        return "Ports of a device in Cython"
     return "Kernels" if guest in kernels.NAMES_64 else "Boots, and work inside Linux"
 
 
