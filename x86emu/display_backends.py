@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from x86emu.display.cells import CellDisplay, picture_cells, text_cells
 from x86emu.display.terminal_keys import TerminalKeys
 from x86emu.errors import UserInputError
 from x86emu.serial_backends import SerialBackend
@@ -76,6 +75,8 @@ class TextDisplay:
     def __init__(self, machine: Machine, input_fd: int = 0, output_fd: int = 1) -> None:
         import termios
         import tty
+
+        from x86emu.display.cells import CellDisplay
 
         self._machine = machine
         self._input_fd, self._output_fd = input_fd, output_fd
@@ -239,6 +240,8 @@ class TextDisplay:
         if (columns, rows) != self._size_drawn:  # what a terminal does with its text when it is resized is its own
             self._size_drawn = (columns, rows)
             self._cells.forget()
+        from x86emu.display.cells import picture_cells, text_cells
+
         screen = self._machine.screen
         text = screen.cells()
         if text is not None:

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from tests.display import dot_by_dot
-from x86emu.display import AdapterState, VbeMode, render
+from x86emu.display import AdapterState, VbeMode
 from x86emu.display.characters import font_offset
+from x86emu.display.render import render
 
 TEXT_CRTC = bytes.fromhex("5f4f50825581bf1f004f0d0e000000009c8e8f281f96b9a3ff") + bytes(7)
 GREY_PALETTE = bytes(value & 63 for value in range(256) for _ in range(3))

@@ -6,6 +6,8 @@ What the processor sees where is a list of ranges with separate read and write o
 read from ROM), SMRAM and aliases of the BIOS are nothing special.  Decoded code is remembered by backing page, which
 makes aliases of the same byte agree on when a trace is stale.
 """
+from cpython.buffer cimport PyBUF_WRITE
+from cpython.memoryview cimport PyMemoryView_FromMemory
 from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memcpy, memset
 from x86emu.core.state cimport *
@@ -13,8 +15,6 @@ from x86emu.core.physical cimport backing_of
 from x86emu.core.trace cimport invalidate_code, flush_traces, new_arena, free_arena
 from x86emu.core.tlb cimport tlb_flush_everything
 from x86emu.bus.platform cimport Wiring
-
-import numpy
 
 from x86emu.errors import UserInputError
 
@@ -65,10 +65,6 @@ cdef class PhysicalMemory:
         cdef int k
         for k in range(LOW_PAGES):
             m.low_read[k] = m.low_write[k] = NOTHING
-        cdef uint8_t[::1] whole = <uint8_t[:total]>m.backing
-        view = numpy.asarray(whole)
-        self.ram_view = view[:ram_bytes]
-        self.rom_view = view[ram_bytes:]
         self.mappings = []
         self.smm_mappings = []
 
@@ -91,11 +87,24 @@ cdef class PhysicalMemory:
     @property
     def ram(self):
         """Guest RAM as a NumPy array of bytes.  Write code through write(), which notices what has been decoded."""
+        if self.ram_view is None:
+            import numpy                         # 0.1 s, which a boot without a picture does not need
+
+            self.ram_view = numpy.frombuffer(self.whole(), numpy.uint8, self.ram_bytes)
         return self.ram_view
+
+    def whole(self):
+        """RAM and ROM behind it as a memoryview."""
+        cdef Memory* m = &self.shared.memory
+        return PyMemoryView_FromMemory(<char*>m.backing, <Py_ssize_t>m.backing_size, PyBUF_WRITE)
 
     @property
     def rom(self):
         """The ROM behind RAM as a NumPy array of bytes."""
+        if self.rom_view is None:
+            import numpy
+
+            self.rom_view = numpy.frombuffer(self.whole(), numpy.uint8)[self.ram_bytes :]
         return self.rom_view
 
     def set_wiring(self, Wiring wiring):
@@ -232,7 +241,7 @@ cdef class PhysicalMemory:
         Who writes to it calls changed() afterwards.
         """
         offset = self._ram_offset(guest_physical, length)
-        return None if offset is None else memoryview(self.ram_view)[offset : offset + length]
+        return None if offset is None else self.whole()[offset : offset + length]
 
     def changed(self, guest_physical: int, length: int) -> None:
         """Says that a buffer() was written: traces of changed code are dropped."""

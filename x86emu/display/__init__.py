@@ -1,7 +1,21 @@
-"""What is on a screen, as pixels: rendering of a display adapter's state, PNG files, changes between two pictures."""
+"""What is on a screen, as pixels: a display adapter's state (adapter.py), its rendering (render.py), PNG files.
+
+Rendering needs NumPy, whose import costs more than all else of a short run: it is imported when it is asked for.
+"""
+
+from typing import TYPE_CHECKING, Any
 
 from x86emu.display.adapter import AdapterState, VbeMode
-from x86emu.display.picture import Picture
-from x86emu.display.render import render
 
-__all__ = ["AdapterState", "Picture", "VbeMode", "render"]
+if TYPE_CHECKING:
+    from x86emu.display.picture import Picture
+
+__all__ = ["AdapterState", "Picture", "VbeMode"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Picture":
+        from x86emu.display.picture import Picture
+
+        return Picture
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

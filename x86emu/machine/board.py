@@ -145,7 +145,7 @@ class Board:
             self.wiring.add_processor(signals)
         self.memory = PhysicalMemory(config.memory, len(image))
         self.memory.set_wiring(self.wiring)
-        self.memory.rom[:] = memoryview(image)
+        self.memory.whole()[config.memory :] = image
         self.address_map = AddressMap(self.memory, self.layout, len(image))
         self.dma = MemoryDma(self.memory)
 

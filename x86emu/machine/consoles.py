@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from x86emu.display import AdapterState, Picture, VbeMode, render
+from x86emu.display import AdapterState, VbeMode
 
 if TYPE_CHECKING:
+    from x86emu.display import Picture
     from x86emu.serial_backends import SerialBackend
 
 Listener = Callable[[bytes], object]
@@ -154,6 +155,9 @@ class Screen:
 
     def picture(self, frame: int | None = None) -> Picture:
         """What the monitor shows.  Cursor and characters blink with `frame`, which is the present one unless given."""
+        from x86emu.display.picture import Picture
+        from x86emu.display.render import render
+
         return Picture(render(self.state(frame)))
 
     def lines(self) -> list[str]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from x86emu.errors import UserInputError
-from x86emu.network.user import GUEST, Forward, UserConfig
+from x86emu.network.user_config import GUEST, Forward, UserConfig
 
 KINDS = ("user", "tap", "none")
 MODELS = ("virtio", "e1000", "ne2000")

@@ -12,14 +12,12 @@ from x86emu.devices.virtio_net import VirtioNet
 from x86emu.errors import UserInputError
 from x86emu.firmware.bios import load_option_rom
 from x86emu.machine.network_option import FIRST_MAC, MODELS, NetworkOption
-from x86emu.network.backend import NetworkBackend
-from x86emu.network.pcap import PcapFile
-from x86emu.network.tap import TapNetwork
-from x86emu.network.user import UserNetwork
 
 if TYPE_CHECKING:
     from x86emu.machine.board import Board
     from x86emu.machine.pci_slots import PciSlots
+    from x86emu.network.backend import NetworkBackend
+    from x86emu.network.pcap import PcapFile
 
 # Debian's package ipxe-qemu.
 BOOT_ROMS = Path("/usr/lib/ipxe/qemu")
@@ -74,6 +72,12 @@ def _plug_in(board: Board, slots: PciSlots, option: NetworkOption, backend: Netw
 def wire(board: Board, slots: PciSlots) -> None:
     """PCI functions of the networks in the order of the command line, each network a service of the machine."""
     config = board.config
+    if not config.networks:
+        return
+    from x86emu.network.pcap import PcapFile
+    from x86emu.network.tap import TapNetwork
+    from x86emu.network.user import UserNetwork
+
     shared: PcapFile | None = None
     for option, mac in zip(config.networks, addresses(config.networks), strict=True):
         recorder = PcapFile(option.pcap, config.date) if option.pcap is not None else None

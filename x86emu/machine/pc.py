@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from x86emu.display import Picture
 from x86emu.firmware import bios as bios_images
 from x86emu.machine import reports
 from x86emu.machine import run as running
@@ -16,11 +14,11 @@ from x86emu.machine.config import DEFAULT_CPU, MachineConfig, parse_memory
 from x86emu.machine.disk_option import CdromOption, DiskOption, parse_cdrom, parse_disk, parse_floppy
 from x86emu.machine.network_option import NetworkOption, parse_networks
 from x86emu.machine.run import RunResult, StopReason
-from x86emu.virt.collect import Recorder, collect, last_exit
-from x86emu.virt.explain import exit_line, explain
 
 if TYPE_CHECKING:
     from x86emu.core.processor import Processor
+    from x86emu.display import Picture
+    from x86emu.virt.collect import Recorder
 
 ACTIVITY_HALT, ACTIVITY_WAIT_FOR_SIPI = 1, 3
 RFLAGS_IF = 0x200
@@ -200,11 +198,18 @@ class Machine(Board):
 
     def record_exits(self) -> None:
         """From now on exits are explained as they happen, so that explain() shows page walks as they were."""
+        from x86emu.virt.collect import Recorder
+
         self._recorder = Recorder(self.memory)
         self._set_exit_hook()
 
     def _set_exit_hook(self) -> None:
         listener, recorder = self._exit_listener, self._recorder
+        if listener is None and recorder is None:
+            self.engine.set_exit_hook(None)
+            return
+        from x86emu.virt.collect import last_exit
+        from x86emu.virt.explain import exit_line
 
         def hook(cpu: Processor) -> None:
             if listener is not None:
@@ -212,20 +217,26 @@ class Machine(Board):
             if recorder is not None:
                 recorder(cpu)
 
-        self.engine.set_exit_hook(None if listener is None and recorder is None else hook)
+        self.engine.set_exit_hook(hook)
 
     def explain(self, count: int = 8, blocks: bool = False) -> str:
         """What guests of hypervisors did last: each processor's last exits with instructions, addresses and page
         walks; why an entry was refused; a triple fault's faults; blocks: VMCBs and VMCSs as tables, too."""
+        from x86emu.virt.explain import explain
+
         return "\n".join(explain(cpu, self.memory, count, blocks, self._recorder) for cpu in self.engine.cpus)
 
     def explanation(self) -> dict[str, Any]:
         """The same as data for JSON: what `x86emu explain` reads."""
+        from x86emu.virt.collect import collect
+
         found = [collect(cpu, self.memory, recorder=self._recorder) for cpu in self.engine.cpus]
         return {"format": "x86emu explanation 1", "processors": found}
 
     def state_hash(self) -> str:
         """SHA-256, in hexadecimal, over RAM and all saved registers of all processors."""
+        import hashlib
+
         digest = hashlib.sha256(self.memory.ram.data)
         for cpu in self.engine.cpus:
             digest.update(cpu.saved_state())

@@ -6,8 +6,6 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from x86emu.virt.collect import counters
-
 if TYPE_CHECKING:
     from x86emu.core.processor import Processor
     from x86emu.machine.pc import Machine
@@ -35,6 +33,8 @@ def trace_hook(listener: Callable[[str], object]) -> Callable[[Processor], None]
 
 def statistics(machine: Machine) -> dict[str, Any]:
     """Machine.stats()."""
+    from x86emu.virt.collect import counters
+
     mips = machine.instructions / machine.cpu_seconds / 1e6 if machine.cpu_seconds else 0.0
     return {
         "instructions": machine.instructions,

@@ -11,12 +11,11 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from x86emu.devices.i8254 import GATE2, SPEAKER_DATA
 from x86emu.errors import UserInputError
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from x86emu.bus.clock import Clock
@@ -99,6 +98,8 @@ class Speaker:
 
     def _render(self, until: int) -> None:
         """Sound up to a point of virtual time: each sample is the share of it for which the speaker was out."""
+        import numpy as np
+
         end = (until - self._begin) / SECOND_NS
         while self._rendered < end:
             stop = min(end, self._rendered + CHUNK_SECONDS)
@@ -116,6 +117,8 @@ class Speaker:
 
     def _time_out(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         """For how many seconds the speaker was out from the segment's begin to each point."""
+        import numpy as np
+
         begin, tone, level = self._segment
         elapsed = points - (begin - self._begin) / SECOND_NS
         if not tone:
@@ -126,6 +129,8 @@ class Speaker:
         return result
 
     def _write(self, shares: NDArray[np.float64]) -> None:
+        import numpy as np
+
         assert self._file is not None
         samples = np.clip(shares * AMPLITUDE * 32767, -32768, 32767).astype("<i2")
         self._file.writeframesraw(samples.tobytes())

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from x86emu.errors import UserInputError
-from x86emu.isa.disassembler import IncompleteInstruction, disassemble
 from x86emu.monitor.paging import translate
 from x86emu.monitor.values import Format, show
 
@@ -70,6 +69,8 @@ def dump(reader: Reader, address: int, format: Format) -> str:
 
 
 def _instructions(reader: Reader, address: int, count: int) -> str:
+    from x86emu.isa.disassembler import IncompleteInstruction, disassemble
+
     bits = code_bits(reader.cpu)
     lines = []
     for _ in range(count):

@@ -14,8 +14,6 @@ import os
 import socket
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
-from pathlib import Path
 
 from x86emu.errors import UserInputError
 from x86emu.network import dhcp, dns, no_ipv6, tftp
@@ -53,37 +51,14 @@ from x86emu.network.packets import (
 )
 from x86emu.network.tcp_host import TcpHost
 from x86emu.network.udp_host import UdpHost
+from x86emu.network.user_config import GUEST, NETWORK, Forward, UserConfig
 
-ROUTER, NAME_SERVER, GUEST = (socket.inet_aton(f"10.0.2.{host}") for host in (2, 3, 15))
-NETWORK, MASK = socket.inet_aton("10.0.2.0")[:3], socket.inet_aton("255.255.255.0")
+ROUTER, NAME_SERVER = NETWORK + b"\2", NETWORK + b"\3"
+MASK = socket.inet_aton("255.255.255.0")
 LIMITED_BROADCAST, SUBNET_BROADCAST = b"\xff" * 4, NETWORK + b"\xff"
 MAC = bytes.fromhex("52550a000202")  # locally administered
 LOOPBACK = "127.0.0.1"
 WAITING_PACKETS = 32  # kept while the guest's hardware address is asked for
-
-
-@dataclass(frozen=True)
-class Forward:
-    """A port of the host that leads into the guest."""
-
-    protocol: str  # tcp or udp
-    host: str
-    port: int
-    guest: str
-    guest_port: int
-
-
-@dataclass(frozen=True)
-class UserConfig:
-    """What a user may ask of the network."""
-
-    forwards: tuple[Forward, ...] = ()
-    tftp: Path | None = None
-    boot_file: str = ""
-    host_name: str = ""
-    restrict: bool = False  # nothing goes out but by forwards and TFTP
-    hosts: Path = dns.HOSTS
-    resolv_conf: Path = dns.RESOLV_CONF
 
 
 class UserNetwork(NetworkBackend):

@@ -9,8 +9,6 @@ from pathlib import Path
 from x86emu.errors import UserInputError
 from x86emu.storage.host_file import HostFile
 from x86emu.storage.image import Image, SnapshotOverlay
-from x86emu.storage.qcow2 import Qcow2Image, zstd_available
-from x86emu.storage.qcow2_create import create_qcow2
 from x86emu.storage.qcow2_format import MAGIC, read_header
 from x86emu.storage.raw import RawImage
 
@@ -74,6 +72,8 @@ def _open(
         probed = format is None
         if (format or probe(file)) == "raw":
             return RawImage(path, read_only=read_only, sector_size=sector_size, probed=probed, file=file)
+        from x86emu.storage.qcow2 import Qcow2Image, zstd_available  # NumPy, which raw images do without
+
         header = read_header(file)
         if header.backing_file is not None:
             backing = _open_backing(path, header.backing_file, header.backing_format, lock, [*chain, (file, path)])
@@ -173,6 +173,8 @@ def create_image(
     if size is None:
         raise UserInputError(f"The image {path} needs a size, 10G for example.")
     if format == "qcow2":
+        from x86emu.storage.qcow2_create import create_qcow2
+
         create_qcow2(
             path, size, cluster_size=cluster_size, version=version, refcount_bits=refcount_bits,
             lazy_refcounts=lazy_refcounts, backing_file=backing_file, backing_format=backing_format,
