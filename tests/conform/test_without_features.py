@@ -95,4 +95,4 @@ def test_hardly_a_row_is_left_out() -> None:
     """Those whose bytes are other instructions on a processor without the feature."""
     rows = {f"{row} ({row.source})" for row in load_rows() if row.feature != "base"}
     left = rows - {row for name in NAMES for row in tried(name)}
-    assert len(left) < 60, sorted(left)
+    assert len(left) < 64, sorted(left)

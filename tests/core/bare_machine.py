@@ -123,10 +123,10 @@ class BareMachine:
                     break
         if STUBS < cpu.rip <= STUBS + 256:
             vector = cpu.rip - STUBS - 1
-            raise Fault(vector, self._error_code() if vector in (8, 10, 11, 12, 13, 14, 17) else None)
+            raise Fault(vector, self._error_code() if vector in (8, 10, 11, 12, 13, 14, 17, 21) else None)
         if STUBS == cpu.rip or (cpl and cpu.rip in range(STUBS, STUBS + 256)):
             vector = cpu.rip - STUBS
-            raise Fault(vector, self._error_code() if vector in (8, 10, 11, 12, 13, 14, 17) else None)
+            raise Fault(vector, self._error_code() if vector in (8, 10, 11, 12, 13, 14, 17, 21) else None)
         assert reason in ("halted", "instructions"), reason
         assert cpu.rip in (CODE + len(raw), CODE + len(raw) + 1), f"stopped at {cpu.rip:#x}"
 

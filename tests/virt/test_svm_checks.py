@@ -25,6 +25,8 @@ BREAKERS: dict[str, dict[str, int]] = {
     "cr0_high": {"cr0": 0x180050033},
     "cr3_reserved": {"cr3": 1 << 50},
     "cr4_reserved": {"cr4": 0x620 | 1 << 30},
+    "cet_wp": {"cr4": 0x800620, "cr0": 0x80040033},
+    "s_cet_reserved": {"cr4": 0x800620, "s_cet": 0x40},
     "dr6_high": {"dr6": 1 << 32},
     "dr7_high": {"dr7": 1 << 33 | 0x400},
     "efer_reserved": {"efer": 0x1D00 | 1 << 20},
@@ -55,7 +57,8 @@ def environment(guest: SvmGuest) -> dict[str, int]:
     return {
         "cr3_reserved": ~mask, "cr4_reserved": ~CR4_OF_MAX, "efer_reserved": ~EFER_OF_MAX, "has_long_mode": 1,
         "has_npt": 1, "asids": 32768, "physical_mask": mask, "host_paging": 1, "ncr3_reserved": ~mask,
-        "bad_pdptes": bad_pdptes(guest, mask), "has_vnmi": 1, "has_avic": 1,
+        "bad_pdptes": bad_pdptes(guest, mask), "has_vnmi": 1, "has_avic": 1, "cet_reserved": ~CET_OF_MAX,
+        "user_shadow_stack": guest.cpu.u_cet & 1,
     }  # fmt: skip
 
 
@@ -71,7 +74,8 @@ def bad_pdptes(guest: SvmGuest, mask: int) -> int:
 
 
 EFER_OF_MAX = 0x5D01
-CR4_OF_MAX = 0x1771FFF
+CR4_OF_MAX = 0x1F71FFF
+CET_OF_MAX = 0xFFFFFFFFFFFFFC3F
 
 
 def names(guest: SvmGuest) -> list[str]:
@@ -107,7 +111,18 @@ def test_a_good_block_breaks_nothing() -> None:
 
 
 def test_rows_without_a_breaker_need_another_processor() -> None:
-    assert {check.identity for check in CHECKS} - set(BREAKERS) == {"no_long_mode", "cs_l_and_d", "np_paging"}
+    others = {"no_long_mode", "cs_l_and_d", "np_paging", "cet_v86"}
+    assert {check.identity for check in CHECKS} - set(BREAKERS) == others
+
+
+def test_user_shadow_stacks_in_virtual_8086_mode() -> None:
+    guest = SvmGuest()
+    guest.set(cr4=0x800620, rflags=0x20002)
+    assert names(guest) == []
+    guest.cpu.u_cet = 1
+    assert guest.run("90") == INVALID
+    assert names(guest) == ["cet_v86"]
+    assert CHECKS[guest.cpu.failed_check or 0].identity == "cet_v86"
 
 
 def test_host_without_paging() -> None:
@@ -193,9 +208,11 @@ def test_a_clean_area_is_neither_checked_nor_loaded(area: str) -> None:
         "intercepts": {"intercept_misc2": 0}, "permission_maps": {"iopm_base_pa": PHYSICAL, "intercept_misc1": 1 << 27},
         "asid": {"guest_asid": 0}, "tpr": {"v_intr_masking": 4}, "nested_paging": {"n_cr3": 1 << 51},
         "control_registers": {"efer": 0}, "debug_registers": {"dr7": 1 << 40},
-        "avic": {"avic_backing_page": 1 << 51, "v_intr_masking": 0x80},
+        "avic": {"avic_backing_page": 1 << 51, "v_intr_masking": 0x80}, "cet": {"s_cet": 0x40},
     }  # fmt: skip
     guest = SvmGuest()
+    if area == "cet":
+        guest.set(cr4=0x800620)
     bit = 1 << list(CLEAN_AREAS).index(area)
     if area == "avic":
         guest.set(v_intr_masking=0x80, avic_backing_page=0x150000, avic_physical_table=0x151000)

@@ -48,6 +48,8 @@ def environment(guest: VmxGuest) -> dict[str, int]:
         "has_monitor_trap_flag": values[2 + extra] >> 59 & 1, "link_revision": revision, "vmcs_pointer": VMCS,
         "bad_pdptes": 0, "linear_bits": guest.machine.engine.model.linear_bits, "tertiary_may": values[18],
         "vm_functions_may": values[17], "ept_five_levels": values[12] >> 7 & 1, "zero_length": values[5] >> 30 & 1,
+        "any_error_code": values[0] >> 56 & 1,
+        "cet_reserved": 0x3C0 if "cet_ibt" in guest.features else ALL_ONES,
     }  # fmt: skip
 
 
@@ -222,6 +224,15 @@ LATER: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], dict[s
     "host_efer_reserved": ((), (), (), {"exit_controls": 0x236FFF, "host_efer": 0x502}),
     "host_efer_mode": ((), (), (), {"exit_controls": 0x236FFF, "host_efer": 0}),
     "host_ss_null": ((), (), (), {"exit_controls": 0x36DFF, "host_ss_selector": 0}),
+    "host_cet_wp": ((), (), (), {"host_cr4": 0x802620, "host_cr0": 0x80040031}),
+    "host_s_cet": ((), (), (), {"exit_controls": 0x10036FFF, "host_s_cet": 0xC00}),
+    "host_ssp": ((), (), (), {"exit_controls": 0x10036FFF, "host_ssp": 2}),
+    "host_interrupt_ssp_table": ((), (), (), {"exit_controls": 0x10036FFF, "host_interrupt_ssp_table": 1 << 60}),
+    "space_32_cet": ((), (), (), {"exit_controls": 0x10036DFF, "host_ssp": 1 << 32}),
+    "cet_wp": ((), (), (), {"guest_cr4": 0x802620, "guest_cr0": 0x80040031}),
+    "s_cet": ((), (), (), {"entry_controls": 0x1013FF, "guest_s_cet": 0x40}),
+    "interrupt_ssp_table": ((), (), (), {"entry_controls": 0x1013FF, "guest_interrupt_ssp_table": 1 << 60}),
+    "ssp": ((), (), (), {"entry_controls": 0x1013FF, "guest_ssp": 1}),
     "space_host": ((), (), (), {"exit_controls": 0x36DFF}),
     "space_32": ((), (), (), {"exit_controls": 0x36DFF, "host_rip": 1 << 32}),
     "cr0_pg_pe": (("unrestricted_guest",), (), (), {"guest_cr0": 0x80000030}),

@@ -422,6 +422,16 @@ def generate(handlers: set[str]) -> tuple[str, list[str]]:
     for parts in fused:
         for part in parts:
             compiler.number(part)
+    # NAME_cet, NAME_shadow, NAME_tracked: what runs in place of NAME under control-flow enforcement
+    enforced = [
+        (name.removesuffix(suffix), name, kind)
+        for kind, suffix in enumerate(("_cet", "_shadow", "_tracked"))
+        for name in sorted(handlers)
+        if name.endswith(suffix)
+    ]
+    for general, special, _ in enforced:
+        compiler.number(general)
+        compiler.number(special)
     based = [name.removesuffix("_at_base") for name in sorted(handlers) if name.endswith("_at_base")]
     for name in based:
         compiler.number(name)
@@ -436,6 +446,7 @@ def generate(handlers: set[str]) -> tuple[str, list[str]]:
         f"ORDER = {struct.pack(f'<{len(order)}H', *order)!r}",
         f"SHAPES = {shapes()!r}",
         f"AT_BASE = {[(compiler.numbers[name], compiler.numbers[f'{name}_at_base']) for name in based]!r}",
+        f"ENFORCED = {[(compiler.numbers[a], compiler.numbers[b], kind) for a, b, kind in enforced]!r}",
         f"FUSED = {[(*map(compiler.numbers.__getitem__, parts), '__and__' in parts[2]) for parts in fused]!r}",
     ]
     return "\n".join(text) + "\n", compiler.missing

@@ -9,7 +9,7 @@ from x86emu.virt.svm.checks import ENVIRONMENT as ENVIRONMENT_NAMES
 from x86emu.virt.svm.exits import instruction_table
 from x86emu.virt.svm.vmcb import CLEAN_AREAS, CLEAN_BIT, FIELDS
 
-VOLATILE = ("host_paging", "bad_pdptes")
+VOLATILE = ("host_paging", "bad_pdptes", "user_shadow_stack")
 """What is no fact of the processor: rows about it are looked at whatever the clean bits say."""
 LOADS = {1: "uint8_t", 2: "uint16_t", 4: "uint32_t", 8: "uint64_t", 16: "uint64_t"}
 

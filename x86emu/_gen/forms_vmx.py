@@ -10,7 +10,8 @@ from x86emu.virt.vmx.fields import FIELDS, REVISION
 
 _CONTROL_NUMBERS = {"": 0, "pin": 1, "primary": 2, "secondary": 3, "exit": 4, "entry": 5, "tertiary": 6}
 _DERIVED = (
-    "secondary", "tertiary", "v86", "event_type", "event_vector", "event_has_error", "event_wants_error", "event_wakes",
+    "secondary", "tertiary", "v86", "event_type", "event_vector", "event_has_error", "event_wants_error",
+    "event_may_error", "event_wakes",
 )  # fmt: skip
 
 
@@ -80,7 +81,7 @@ def _stage(stage: str, name: str, rows: list[Check]) -> list[str]:
     for name in (*ENVIRONMENT, *_DERIVED):
         if re.search(rf"\b{name}\b", text):
             lines.append(f"    cdef uint64_t {name} = e.{name}")
-    condition = re.compile(r"\b(canonical|bad_page|bad_list|bad_aligned)\(")
+    condition = re.compile(r"\b(canonical|bad_page|bad_list|bad_aligned|bad_cet)\(")
     for row in rows:
         expression = condition.sub(lambda m: f"_{m[1]}(e, ", _c(row.expression))
         lines += [f"    if {expression}:    # {row.identity}", f"        return {row.number}"]
@@ -119,6 +120,9 @@ cdef inline bint _bad_aligned(const CheckEnvironment* e, uint64_t value, uint64_
 cdef inline bint _bad_list(const CheckEnvironment* e, uint64_t value, uint64_t n) noexcept nogil:
     cdef uint64_t last = value + 16 * n - 1
     return value & (e.physical_reserved | 15) or last & e.physical_reserved or last < value
+
+cdef inline bint _bad_cet(const CheckEnvironment* e, uint64_t value) noexcept nogil:
+    return value & e.cet_reserved or value & 0xC00 == 0xC00 or not _canonical(e, value)
 
 cdef inline bint bad_limit(uint64_t limit, uint64_t rights) noexcept nogil:
     if rights & 0x8000:

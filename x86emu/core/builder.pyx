@@ -10,6 +10,7 @@ from libc.string cimport memcmp, memcpy, memset
 from x86emu.core.state cimport *
 from x86emu.core.decode cimport *
 from x86emu.core.trace cimport *
+from x86emu.core.cet cimport meet_branch_target
 from x86emu.core.mmu cimport translate_code, fetch_byte
 from x86emu.core.tlb cimport drop_write_entries
 from x86emu.core.physical cimport backing_of
@@ -20,6 +21,7 @@ import x86emu.core.decode as decode_module
 cdef enum:
     ALL_FLAGS = 0x8D5
     DETAIL_MEMORY = 32       # isa/intercepts.py
+    NO_TRACK = 4             # Insn.aux of indirect branches under control-flow enforcement
     MAX_RECORDS = 340        # 64 instructions of up to 5 records, and the end
 
 cdef uint64_t NOTHING = 0xFFFFFFFFFFFFFFFFULL
@@ -192,6 +194,10 @@ cdef void emit(Builder* b, Decoded* d, uint32_t mode, uint32_t ip, uint32_t page
         r.aux = 1 if 0 <= target < 4096 and (d.operand_size or mode & MODE_CODE == MODE_CODE16) else 0
         if page_offset + ip + d.length < 4096:
             r.aux |= 2
+    if unlikely(mode & MODE_CET):
+        r.fn = enforced(r.fn, mode)
+        if r.fn != handler_by_number(plan.handler) and d.no_track:
+            r.aux |= NO_TRACK
     if stored:
         operand_address(b, d, mode, ip)
     if plan.after:
@@ -234,7 +240,8 @@ cdef void fuse_branch(Builder* b) noexcept nogil:
     number = fused_handler(b.plan[n - 2].handler, b.plan[n - 1].handler)
     second = &b.records[b.n_records - 1]
     first = &b.records[b.n_records - 2]
-    if not number or first.fn != handler_by_number(b.plan[n - 2].handler):
+    if (not number or first.fn != handler_by_number(b.plan[n - 2].handler)
+            or second.fn != handler_by_number(b.plan[n - 1].handler)):
         return
     if keeps_records(number):
         first.fn = handler_by_number(number)
@@ -264,6 +271,26 @@ cdef void address_forms(Builder* b, uint32_t mode) noexcept nogil:
             if special != NULL:
                 r.fn = special
 
+cdef bint stays_waiting(Cpu* c, const uint8_t* p, uint32_t available, uint64_t linear) noexcept nogil:
+    """What an indirect branch has led to (SDM 1, 17.3.3). True for INT3 and INT1, which run and leave the tracker alone;
+    else it is idle now, or #CP or another fault has been raised."""
+    cdef uint8_t bytes[4]
+    cdef uint64_t physical
+    cdef uint32_t k
+    if p[0] == 0xCC or p[0] == 0xF1:
+        return True
+    if available < 4 and p[0] == 0xF3:       # in the next page, perhaps
+        for k in range(4):
+            bytes[k] = p[k] if k < available else 0
+        for k in range(available, 4):
+            if not translate_code(c, (linear + k) & c.ea_mask, &physical):
+                return False
+            bytes[k] = fetch_byte(c, physical)
+        meet_branch_target(c, linear, bytes)
+    else:
+        meet_branch_target(c, linear, p)
+    return False
+
 cdef Trace* build(Cpu* c, uint64_t rip, uint64_t linear, uint32_t mode, uint64_t address) noexcept nogil:
     """Decodes from rip. address: backing offset, or all ones where no memory backs the code."""
     cdef Builder b
@@ -292,6 +319,10 @@ cdef Trace* build(Cpu* c, uint64_t rip, uint64_t linear, uint32_t mode, uint64_t
         available = 15 if available > 15 else available
     else:
         p = s.memory.backing + address
+    if unlikely(mode & MODE_WAIT):
+        if not stays_waiting(c, p, available, linear):
+            return NULL
+        limit = 1
     while b.n_instructions < limit:
         if at >= available:
             break
@@ -414,7 +445,7 @@ cdef bint revive(Cpu* c, Trace* t) noexcept nogil:
     Only between traces: a stale one may be under way otherwise."""
     cdef const uint8_t* p = c.shared.memory.backing + t.address
     cdef uint32_t at = 0
-    if t.kept == NULL or t.mode & (MODE_GUEST | MODE_HOOKED | MODE_SINGLE):
+    if t.kept == NULL or t.mode & (MODE_GUEST | MODE_HOOKED | MODE_SINGLE | MODE_WAIT):
         return False
     while at < t.n_bytes:
         if p[at] == t.bytes[at]:

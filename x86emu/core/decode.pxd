@@ -78,6 +78,7 @@ cdef struct Decoded:
     uint8_t segment_override # 0xFF none
     uint8_t slots[3]
     uint8_t lock
+    uint8_t no_track         # the last segment prefix is 3Eh
     int64_t displacement
     int64_t immediate1, immediate2
 
@@ -86,3 +87,5 @@ cdef handler_t handler_by_number(uint32_t number) noexcept nogil
 cdef uint32_t fused_handler(uint32_t first, uint32_t second) noexcept nogil
 cdef bint keeps_records(uint32_t fused) noexcept nogil
 cdef handler_t at_base(handler_t handler) noexcept nogil
+# The form of a handler under this mode's control-flow enforcement, or itself.
+cdef handler_t enforced(handler_t handler, uint32_t mode) noexcept nogil

@@ -49,6 +49,14 @@ cdef uint32_t at_base_slot(handler_t handler) noexcept nogil:
 
 assert len(_tables.AT_BASE) * 2 < AT_BASE_SLOTS
 
+cdef struct Enforced:
+    handler_t general, special
+    uint32_t mode
+
+cdef Enforced enforced_forms[128]
+cdef int n_enforced = len(_tables.ENFORCED)
+assert n_enforced <= 128
+
 def link_handlers() -> None:
     """Finds the functions that the tables name, once every handler module has been imported."""
     cdef uint32_t at
@@ -61,6 +69,10 @@ def link_handlers() -> None:
         at = at_base_slot(handlers[<int>general])
         at_base_keys[at] = handlers[<int>general]
         at_base_values[at] = handlers[<int>special]
+    for n, (general, special, kind) in enumerate(_tables.ENFORCED):
+        enforced_forms[<int>n].general = handlers[<int>general]
+        enforced_forms[<int>n].special = handlers[<int>special]
+        enforced_forms[<int>n].mode = (MODE_CET, MODE_SHADOW, MODE_TRACK)[kind]
 
 # Fused pairs: small numbers for first and second handlers, then a square table.
 cdef uint8_t* fuse_first = <uint8_t*>calloc(n_handlers, 1)
@@ -90,6 +102,13 @@ cdef uint32_t fused_handler(uint32_t first, uint32_t second) noexcept nogil:
 cdef handler_t at_base(handler_t handler) noexcept nogil:
     """The form of a handler for an address that is base + displacement, or NULL."""
     return at_base_values[at_base_slot(handler)]
+
+cdef handler_t enforced(handler_t handler, uint32_t mode) noexcept nogil:
+    cdef int k
+    for k in range(n_enforced):
+        if enforced_forms[k].general == handler and mode & enforced_forms[k].mode:
+            return enforced_forms[k].special
+    return handler
 
 cdef bint keeps_records(uint32_t fused) noexcept nogil:
     """Whether a handler that does two instructions needs the records of both."""
@@ -157,6 +176,7 @@ cdef int decode(const uint8_t* p, uint32_t available, uint32_t mode, const uint8
     cdef uint32_t longest = 10 if early and features[FEATURE_I286] else 15     # iAPX 286 PRM, 11.2
     d.segment_override = 0xFF
     d.lock = 0
+    d.no_track = 0
     d.memory = 0
     d.rip_relative = 0
     d.row = NULL
@@ -177,12 +197,15 @@ cdef int decode(const uint8_t* p, uint32_t available, uint32_t mode, const uint8
         elif b == 0xF0:
             d.lock = 1
         elif b & 0xE7 == 0x26:
+            d.no_track = b == 0x3E
             if code != MODE_CODE64:          # ES, CS, SS, DS overrides are ignored there (2.1.1)
                 d.segment_override = b >> 3 & 3
         elif b == 0x64 and not early:
             d.segment_override = FS
+            d.no_track = 0
         elif b == 0x65 and not early:
             d.segment_override = GS
+            d.no_track = 0
         elif code == MODE_CODE64 and (b & 0xF0) == 0x40:
             rex = b
             continue

@@ -13,6 +13,7 @@ from x86emu.core.mode cimport refresh_transfer, refresh_code_base
 from x86emu.core.quick_transfers cimport far_call_real, far_jump_real, far_return_real
 from x86emu.core.resume cimport resume
 from x86emu.core.trace cimport goto_indirect
+from x86emu.core.cet cimport cet_enter, cet_jump, cet_return
 from x86emu.core.segmentation cimport *
 from x86emu.core.tasks cimport task_switch, available_tss, TASK_CALL, TASK_JMP
 from x86emu.core.vendor cimport is_amd
@@ -36,6 +37,13 @@ cdef inline bint _outside(Cpu* c, Insn* i, Segment* code, uint64_t rip) noexcept
 
 cdef bint _push_return(Cpu* c, Insn* i, Stack* s, uint32_t size, uint64_t rip) noexcept nogil:
     return stack_push(c, i, s, size, c.seg[CS].selector) and stack_push(c, i, s, size, rip)
+
+cdef bint _enforce(Cpu* c, Insn* i, Segment* code, bint call) noexcept nogil:
+    """Control-flow enforcement of a transfer at the same CPL, whose faults come last."""
+    cdef bint wide = long_mode(c) and code.attributes & ATTR_L
+    if call:
+        return cet_enter(c, i, c.cpl, 0, wide, c.seg[CS].selector, c.cs_base + next_rip_of(c, i), 0)
+    return cet_jump(c, i, wide)
 
 # ----- real and virtual-8086 mode -----
 
@@ -122,6 +130,9 @@ cdef void _inner_call(Cpu* c, Insn* i, uint64_t gate, uint32_t selector, uint64_
             return
     if not _push_return(c, i, &new, size, next_rip_of(c, i)):
         return
+    if unlikely(c.mode & MODE_CET) and not cet_enter(c, i, dpl, 0, size == 8, c.seg[CS].selector,
+                                                     c.cs_base + next_rip_of(c, i), 0):
+        return
     c.cpl = dpl
     load_cache(c, CS, &code)
     if size == 8:
@@ -188,9 +199,11 @@ cdef void _through_gate(Cpu* c, Insn* i, uint32_t gate_selector, uint64_t gate, 
     if not mark_accessed(c, i, selector, &raw):
         return
     code.attributes |= ATTR_ACCESSED
+    if call and not _push_return(c, i, &s, size, next_rip_of(c, i)):
+        return
+    if unlikely(c.mode & MODE_CET) and not _enforce(c, i, &code, call):
+        return
     if call:
-        if not _push_return(c, i, &s, size, next_rip_of(c, i)):
-            return
         commit_sp(c, &s)
     load_cache(c, CS, &code)
     refresh_transfer(c)
@@ -236,9 +249,11 @@ cdef void _far(Cpu* c, Insn* i, uint32_t selector, uint64_t rip, uint32_t size, 
     if not mark_accessed(c, i, selector, &raw):
         return
     code.attributes |= ATTR_ACCESSED
+    if call and not _push_return(c, i, &s, size, next_rip_of(c, i)):
+        return
+    if unlikely(c.mode & MODE_CET) and not _enforce(c, i, &code, call):
+        return
     if call:
-        if not _push_return(c, i, &s, size, next_rip_of(c, i)):
-            return
         commit_sp(c, &s)
     load_cache(c, CS, &code)
     refresh_transfer(c)
@@ -412,6 +427,8 @@ cdef void _return_far(Cpu* c, Insn* i, uint32_t size, uint32_t release) noexcept
     if not mark_accessed(c, i, selector, &raw):
         return
     code.attributes |= ATTR_ACCESSED
+    if unlikely(c.mode & MODE_CET) and not cet_return(c, i, rpl, to64, selector, (0 if to64 else code.base) + rip, False):
+        return
     load_cache(c, CS, &code)
     if rpl > <int>c.cpl:
         c.cpl = rpl

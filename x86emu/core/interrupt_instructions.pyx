@@ -14,6 +14,7 @@ from x86emu.core.mode cimport refresh_mode, refresh_transfer, refresh_code_base
 from x86emu.core.quick_transfers cimport interrupt_real, interrupt_return_real, return_64
 from x86emu.core.resume cimport resume
 from x86emu.core.trace cimport goto_indirect
+from x86emu.core.cet cimport cet_return
 from x86emu.core.segmentation cimport *
 from x86emu.core.vmx cimport vmx_iret_unblocks
 from x86emu.core.tasks cimport task_switch, interrupt_redirection_bit, TASK_IRET
@@ -338,6 +339,9 @@ cdef void _iret_protected(Cpu* c, Insn* i, uint32_t size) noexcept nogil:
     elif rip > code.limit:
         fault_code(c, i, V_GP, 0)
         return
+    if unlikely(c.mode & MODE_CET) and not cet_return(c, i, rpl, to64, <uint32_t>selector, (0 if to64 else code.base) + rip,
+                                                      True):
+        return
     mask = _flags_mask(c, size)
     c.cpl = rpl
     load_cache(c, CS, &code)
@@ -402,6 +406,10 @@ cdef void IRET_d(Cpu* c, Insn* i) noexcept nogil:
 cdef void IRET_q(Cpu* c, Insn* i) noexcept nogil:
     if unlikely(not return_64(c)):
         _iret(c, i, 8)
+    resume(c, i)
+
+cdef void IRET_q_cet(Cpu* c, Insn* i) noexcept nogil:
+    _iret(c, i, 8)
     resume(c, i)
 
 include "register_interrupt_instructions.pxi"

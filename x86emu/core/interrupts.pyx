@@ -10,6 +10,7 @@ from x86emu.core.state cimport *
 from x86emu.core.flags cimport read_rflags
 from x86emu.core.mmu cimport system_load, load_as, frame_pointer, canonical
 from x86emu.core.mode cimport refresh_mode, refresh_transfer, refresh_code_base
+from x86emu.core.cet cimport cet_enter
 from x86emu.core.segmentation cimport *
 from x86emu.core.features cimport *
 from x86emu.core.early cimport real_mode_flags
@@ -183,6 +184,9 @@ cdef bint _protected_mode(Cpu* c, Insn* i, int vector, int kind, bint has_error,
         return False
     if has_error and not stack_push(c, i, &s, size, error):
         return False
+    if unlikely(c.mode & MODE_CET) and not cet_enter(c, i, cpl, 0, False, c.seg[CS].selector,
+                                                     c.seg[CS].base + return_rip, ext):
+        return False
     c.cpl = cpl
     c.rflags &= ~<uint64_t>(FLAG_TF | FLAG_NT | FLAG_VM | FLAG_RF)
     if not type_ & 1:
@@ -263,6 +267,8 @@ cdef bint _long_mode(Cpu* c, Insn* i, int vector, int kind, bint has_error, uint
         return False
     elif has_error and not stack_push(c, i, &s, 8, error):
         return False
+    if unlikely(c.mode & MODE_CET) and not cet_enter(c, i, cpl, ist, True, c.seg[CS].selector, c.cs_base + return_rip, ext):
+        return False
     c.cpl = cpl
     c.rflags &= ~<uint64_t>(FLAG_TF | FLAG_NT | FLAG_RF)
     if not attributes & 1:
@@ -298,7 +304,7 @@ cdef enum:
 cdef int _class_of(Fault* f) noexcept nogil:
     if f.kind != EVENT_EXCEPTION:
         return BENIGN
-    if f.vector == V_DE or (V_TS <= f.vector <= V_GP):
+    if f.vector == V_DE or (V_TS <= f.vector <= V_GP) or f.vector == V_CP:
         return CONTRIBUTORY
     if f.vector == V_PF or f.vector == V_VE:
         return PAGE_FAULT

@@ -6,6 +6,7 @@ Intel SDM volume 3A, chapter 3 (segmentation), 2.5 (control registers) and volum
 """
 from libc.stdint cimport uint32_t, uint64_t
 from x86emu.core.state cimport *
+from x86emu.core.cet cimport cet_mode
 from x86emu.core.tlb cimport refresh_key
 
 cdef inline bint read_and_written(Segment* s) noexcept nogil:
@@ -98,11 +99,13 @@ cdef void refresh_mode(Cpu* c) noexcept nogil:
         mode |= MODE_AVX
     if c.virt.guest_mode != GUEST_NONE:
         mode |= MODE_GUEST
+    if c.cr4 & CR4_CET:
+        mode |= cet_mode(c)
     c.mode = mode | (c.mode & MODE_HOOKED)
     refresh_key(c)
 
 cdef void refresh_transfer(Cpu* c) noexcept nogil:
-    if (c.mode & MODE_CODE) == MODE_CODE64 and c.efer & EFER_LMA and c.seg[CS].attributes & ATTR_L:
+    if (c.mode & (MODE_CODE | MODE_CET)) == MODE_CODE64 and c.efer & EFER_LMA and c.seg[CS].attributes & ATTR_L:
         refresh_key(c)           # from 64-bit mode to 64-bit mode: nothing else depends on what changed
     else:
         refresh_mode(c)

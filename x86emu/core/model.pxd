@@ -18,6 +18,8 @@ cdef enum:
     XCR0_SSE = 0x2
     XCR0_AVX = 0x4
     XCR0_PKRU = 0x200
+    XSS_CET_U = 0x800
+    XSS_CET_S = 0x1000
 
 cdef struct CpuidEntry:
     uint32_t leaf, subleaf
@@ -28,7 +30,7 @@ cdef struct ProcessorModel:
     uint32_t vendor
     uint32_t signature            # family, model, stepping: CPUID 1 EAX, and EDX after reset
     uint32_t max_basic, max_extended
-    uint64_t cr0_writable, cr4_valid, efer_valid, xcr0_valid
+    uint64_t cr0_writable, cr4_valid, efer_valid, xcr0_valid, xss_valid
     uint64_t microcode
     uint64_t machine_check_cap    # MCG_CAP
     uint32_t asids                # address space identifiers of SVM, the host's 0 included

@@ -77,6 +77,7 @@ cdef class ModelTables:
             (FEATURE_LA57, CR4_LA57), (FEATURE_VMX, CR4_VMXE), (FEATURE_SMX, CR4_SMXE),
             (FEATURE_FSGSBASE, CR4_FSGSBASE), (FEATURE_PCID, CR4_PCIDE), (FEATURE_XSAVE, CR4_OSXSAVE),
             (FEATURE_SMEP, CR4_SMEP), (FEATURE_SMAP, CR4_SMAP), (FEATURE_PKU, CR4_PKE), (FEATURE_PKS, CR4_PKS),
+            (FEATURE_CET_SS, CR4_CET), (FEATURE_CET_IBT, CR4_CET),
         ):
             if f[<int>feature]:
                 m.cr4_valid |= bits
@@ -92,6 +93,8 @@ cdef class ModelTables:
                 m.xcr0_valid |= XCR0_AVX
             if f[FEATURE_PKU]:
                 m.xcr0_valid |= XCR0_PKRU
+        if f[FEATURE_XSAVES] and (f[FEATURE_CET_SS] or f[FEATURE_CET_IBT]):
+            m.xss_valid = XSS_CET_U | XSS_CET_S
 
     cdef void install(self, Cpu* c):
         """Makes c a processor of this model. Its registers are set by power_on_registers()."""
@@ -133,6 +136,8 @@ cdef void power_on_registers(Cpu* c) noexcept nogil:
     c.mxcsr = 0x1F80
     c.xcr0 = 1
     c.xss = 0
+    c.u_cet = c.s_cet = c.ssp = c.interrupt_ssp_table = 0
+    memset(c.pl_ssp, 0, sizeof(c.pl_ssp))
     c.pkru = c.pkrs = 0
     power_on_msrs(c)
     memset(c.mtrr_physbase, 0, sizeof(c.mtrr_physbase))
@@ -170,6 +175,10 @@ cdef uint32_t xsave_size(uint64_t mask, bint compacted) noexcept nogil:
             size += 256
         if mask & XCR0_PKRU:
             size += 8
+        if mask & XSS_CET_U:
+            size += 16
+        if mask & XSS_CET_S:
+            size += 24
         return size
     if mask & XCR0_PKRU:
         return 2688 + 8

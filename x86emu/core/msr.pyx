@@ -8,6 +8,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
 from x86emu.core.state cimport *
 from x86emu.core.resume cimport resume
 from x86emu.core.features cimport *
+from x86emu.core.cet cimport valid_cet, valid_ssp
 from x86emu.core.segmentation cimport canonical_base
 from x86emu.core.tlb cimport tlb_flush_all, tlb_flush_everything
 from x86emu.core.mode cimport refresh_mode, refresh_segment
@@ -124,6 +125,49 @@ cdef bint write_pkrs(Cpu* c, Insn* i, uint32_t number, uint64_t value) noexcept 
     if c.pkrs != <uint32_t>value:
         c.pkrs = <uint32_t>value
         tlb_flush_all(c)
+    return True
+
+# ---------------------------------------------------------------- control-flow enforcement (SDM 1, 17.1.3; 13.3 for XSS)
+
+cdef bint read_u_cet(Cpu* c, Insn* i, uint32_t number, uint64_t* value) noexcept nogil:
+    value[0] = c.u_cet
+    return True
+
+cdef bint write_u_cet(Cpu* c, Insn* i, uint32_t number, uint64_t value) noexcept nogil:
+    if not valid_cet(c, value):
+        return False
+    c.u_cet = value
+    return True                  # a VM entry or exit that loads it refreshes the mode itself
+
+cdef bint read_s_cet(Cpu* c, Insn* i, uint32_t number, uint64_t* value) noexcept nogil:
+    value[0] = c.s_cet
+    return True
+
+cdef bint write_s_cet(Cpu* c, Insn* i, uint32_t number, uint64_t value) noexcept nogil:
+    if not valid_cet(c, value):
+        return False
+    c.s_cet = value
+    refresh_mode(c)
+    return True
+
+cdef bint read_pl_ssp(Cpu* c, Insn* i, uint32_t number, uint64_t* value) noexcept nogil:
+    value[0] = c.pl_ssp[number - 0x6A4]
+    return True
+
+cdef bint write_pl_ssp(Cpu* c, Insn* i, uint32_t number, uint64_t value) noexcept nogil:
+    if not valid_ssp(c, value):
+        return False
+    c.pl_ssp[number - 0x6A4] = value
+    return True
+
+cdef bint read_xss(Cpu* c, Insn* i, uint32_t number, uint64_t* value) noexcept nogil:
+    value[0] = c.xss
+    return True
+
+cdef bint write_xss(Cpu* c, Insn* i, uint32_t number, uint64_t value) noexcept nogil:
+    if value & ~(<ProcessorModel*>c.model).xss_valid:
+        return False
+    c.xss = value
     return True
 
 # ---------------------------------------------------------------- EFER and segment bases

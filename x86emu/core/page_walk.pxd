@@ -14,4 +14,6 @@ cdef enum:
 # implicit: an implicit supervisor access (descriptor tables, the TSS), which SMAP never lets through.
 cdef bint walk(Cpu* c, Insn* i, uint64_t linear, int access, bint user, bint implicit,
                uint64_t* physical, uint32_t* flags) noexcept nogil
+# The translation for a shadow-stack access, READ or WRITE (SDM 3A 4.6.1).
+cdef bint walk_shadow(Cpu* c, Insn* i, uint64_t linear, int access, bint user, uint64_t* physical) noexcept nogil
 cdef bint load_pdptes(Cpu* c, Insn* i, uint64_t cr3) noexcept nogil   # PAE: False with #GP(0) raised on reserved bits

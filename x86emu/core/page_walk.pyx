@@ -22,7 +22,9 @@ cdef enum:
     PF_RSVD = 8
     PF_I = 16
     PF_PK = 32
+    PF_SS = 64
     PF_HLAT = 128
+    SHADOW = 4                   # with READ or WRITE: a shadow-stack access
     # Vmx.walk_page: what the guest's paging says of a final address (SDM 3C table 28-7)
     WALK_USER = 1
     WALK_WRITABLE = 2
@@ -111,9 +113,24 @@ cdef bint walk(Cpu* c, Insn* i, uint64_t linear, int access, bint user, bint imp
         return True
     return walk_fully(c, i, linear, access, user, implicit, physical, flags)
 
+cdef bint walk_shadow(Cpu* c, Insn* i, uint64_t linear, int access, bint user, uint64_t* physical) noexcept nogil:
+    cdef uint32_t flags
+    return walk_fully(c, i, linear, access | SHADOW, user, False, physical, &flags)
+
+cdef bint is_shadow_stack(const uint64_t* entries, int depth, uint64_t allow, bint user) noexcept nogil:
+    """A page of shadow stack is written (dirty) and read-only, and writable as far as the entries above it go."""
+    cdef int k
+    if (allow & 4 != 0) != user or entries[depth - 1] & 0x42 != 0x40:
+        return False
+    for k in range(depth - 1):
+        if not entries[k] & 2:
+            return False
+    return True
+
 cdef bint walk_fully(Cpu* c, Insn* i, uint64_t linear, int access, bint user, bint implicit,
                      uint64_t* physical, uint32_t* flags) noexcept nogil:
     """SDM 3A 4.3 to 4.7. False with #PF raised; otherwise the physical address and PAGE_ flags."""
+    cdef bint shadow = (access & SHADOW) != 0
     cdef uint64_t entry, table, reserved, high_reserved
     cdef uint64_t address[5]
     cdef uint64_t entries[5]
@@ -123,10 +140,11 @@ cdef bint walk_fully(Cpu* c, Insn* i, uint64_t linear, int access, bint user, bi
     cdef bint wp = (c.cr0 & CR0_WP) != 0
     cdef uint64_t allow = 0x6          # R/W and U/S of every level, ANDed
     cdef uint64_t no_execute = 0
-    cdef uint32_t error = (PF_W if access == WRITE else 0) | (PF_U if user else 0)
+    cdef uint32_t error = (PF_W if access & 3 == WRITE else 0) | (PF_U if user else 0) | (PF_SS if shadow else 0)
     cdef uint32_t entry_size = 8
     cdef uint32_t key_rights
     cdef bint hlat = False
+    access &= 3
     if access == EXECUTE and ((nxe and c.cr4 & CR4_PAE) or c.cr4 & CR4_SMEP):
         error |= PF_I
     c.vmx.walk_linear = linear
@@ -256,7 +274,10 @@ cdef bint walk_fully(Cpu* c, Insn* i, uint64_t linear, int access, bint user, bi
             key_rights = ((c.pkru if allow & 4 else c.pkrs) >> (((entry >> 59) & 15) * 2)) & 3
             if key_rights & 1 or (key_rights & 2 and access == WRITE and (user or wp)):
                 error |= PF_PK
-        if user:
+        if unlikely(shadow):
+            if not is_shadow_stack(entries, depth, allow, user):
+                return page_fault(c, i, linear, error)
+        elif user:
             if not allow & 4 or (access == WRITE and not allow & 2):
                 return page_fault(c, i, linear, error)
         else:

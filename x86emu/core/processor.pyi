@@ -38,6 +38,11 @@ class Processor:
     efer: int
     xcr0: int
     pkru: int
+    ssp: int
+    u_cet: int
+    s_cet: int
+    interrupt_ssp_table: int
+    pl_ssp: tuple[int, ...]
     mxcsr: int
     cpl: int
     activity: int

@@ -228,6 +228,56 @@ cdef class Processor:
         self.refresh()
 
     @property
+    def ssp(self):
+        """Shadow-stack pointer."""
+        return self.state.ssp
+
+    @ssp.setter
+    def ssp(self, value):
+        self.state.ssp = value
+        self.refresh()
+
+    @property
+    def u_cet(self):
+        """IA32_U_CET."""
+        return self.state.u_cet
+
+    @u_cet.setter
+    def u_cet(self, value):
+        self.state.u_cet = value
+        self.refresh()
+
+    @property
+    def s_cet(self):
+        """IA32_S_CET."""
+        return self.state.s_cet
+
+    @s_cet.setter
+    def s_cet(self, value):
+        self.state.s_cet = value
+        self.refresh()
+
+    @property
+    def interrupt_ssp_table(self):
+        """IA32_INTERRUPT_SSP_TABLE_ADDR."""
+        return self.state.interrupt_ssp_table
+
+    @interrupt_ssp_table.setter
+    def interrupt_ssp_table(self, value):
+        self.state.interrupt_ssp_table = value
+        self.refresh()
+
+    @property
+    def pl_ssp(self):
+        """IA32_PL0_SSP to IA32_PL3_SSP."""
+        return tuple(self.state.pl_ssp[n] for n in range(4))
+
+    @pl_ssp.setter
+    def pl_ssp(self, values):
+        for n, value in enumerate(values):
+            self.state.pl_ssp[<int>n] = value
+
+    @property
     def pkrs(self):
         return self.state.pkrs
 

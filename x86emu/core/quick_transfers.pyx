@@ -50,7 +50,7 @@ cdef bint enter_handler_64(Cpu* c, int vector, int kind, bint has_error, uint32_
     cdef uint64_t* frame
     cdef uint64_t raw, offset, sp = c.r[RSP]
     cdef uint32_t rights, selector, privilege
-    if unlikely((c.mode & MODE_CODE) != MODE_CODE64 or <uint32_t>vector * 16 + 15 > c.idtr.limit):
+    if unlikely((c.mode & (MODE_CODE | MODE_CET)) != MODE_CODE64 or <uint32_t>vector * 16 + 15 > c.idtr.limit):
         return False
     gate = <uint64_t*>cached(c, c.idtr.base + vector * 16, 16)
     if unlikely(gate == NULL):

@@ -37,6 +37,7 @@ cdef enum:
     S64_CPL = 0xFECB
     S64_EFER = 0xFED0
     S64_SMBASE = 0xFF00
+    S64_SSP = 0xFF18
     S64_CR4 = 0xFF48
     S64_CR3 = 0xFF50
     S64_CR0 = 0xFF58
@@ -109,6 +110,7 @@ cdef void _save64(Cpu* c, bint halted) noexcept nogil:
     _put(c, S64_EFER, 8, c.efer)
     _put(c, REVISION, 4, REVISION_64)
     _put(c, S64_SMBASE, 4, c.smbase)
+    _put(c, S64_SSP, 8, c.ssp)
     _put(c, S64_CR4, 8, c.cr4)
     _put(c, S64_CR3, 8, c.cr3)
     _put(c, S64_CR0, 8, c.cr0)
@@ -140,6 +142,7 @@ cdef void _load64(Cpu* c) noexcept nogil:
     c.nmi_blocked = <uint32_t>_get(c, S64_NMI_MASK, 1) & 1
     c.cpl = <uint32_t>_get(c, S64_CPL, 1) & 3
     c.efer = _get(c, S64_EFER, 8)
+    c.ssp = _get(c, S64_SSP, 8)
     c.cr4 = _get(c, S64_CR4, 8)
     c.cr3 = _get(c, S64_CR3, 8)
     c.cr0 = _get(c, S64_CR0, 8)

@@ -69,6 +69,7 @@ cdef enum Vector:
     V_MC = 18
     V_XM = 19
     V_VE = 20
+    V_CP = 21
 
 # EFLAGS
 cdef enum:
@@ -123,6 +124,7 @@ cdef enum:
     CR4_SMEP = 0x100000
     CR4_SMAP = 0x200000
     CR4_PKE = 0x400000
+    CR4_CET = 0x800000
     CR4_PKS = 0x1000000
     EFER_SCE = 0x1
     EFER_LME = 0x100
@@ -132,6 +134,15 @@ cdef enum:
     EFER_FFXSR = 0x4000
 cdef enum:
     CR0_PG_BIT = 31
+cdef enum:                  # IA32_U_CET and IA32_S_CET (SDM 1, 17.1.3)
+    CET_SH_STK_EN = 0x1
+    CET_WR_SHSTK_EN = 0x2
+    CET_ENDBR_EN = 0x4
+    CET_LEG_IW_EN = 0x8
+    CET_NO_TRACK_EN = 0x10
+    CET_SUPPRESS_DIS = 0x20
+    CET_SUPPRESS = 0x400
+    CET_TRACKER = 0x800
 
 # Segment attributes: the access-rights format of the VMCS (SDM 3C 25.4.1)
 cdef enum:
@@ -222,6 +233,10 @@ cdef enum Mode:
     MODE_AVX = 0x1000        # CR4.OSXSAVE and XCR0[2:1] = 11b
     MODE_CODE_CHECKED = 0x2000   # CS has a limit below 4 GiB
     MODE_GUEST = 0x4000      # in guest mode: traces carry INTERCEPT records
+    MODE_CET = 0x8000        # CR4.CET in protected mode
+    MODE_SHADOW = 0x10000    # near CALL and RET use the shadow stack at this CPL
+    MODE_TRACK = 0x20000     # indirect branches are tracked at this CPL
+    MODE_WAIT = 0x40000      # the tracker waits for an ENDBRANCH
 
 cdef enum Exit:
     EXIT_NONE = 0            # go on with the trace at rip
@@ -278,6 +293,7 @@ cdef struct HostState:       # what a world switch keeps of the host, hidden par
     TableRegister gdtr, idtr
     uint64_t cr0, cr3, cr4, efer, rflags, rip, rsp, rax, pat
     uint64_t debugctl, lbr_from, lbr_to
+    uint64_t s_cet, ssp, interrupt_ssp_table
 
 cdef struct AddressSpace:    # TLB keys of one guest address space
     uint64_t root            # second-level root, 0 where there is none
@@ -472,6 +488,8 @@ cdef struct Cpu:
     uint64_t mcg_ctl
     uint64_t mci[128]
     uint64_t xss
+    uint64_t u_cet, s_cet, ssp, interrupt_ssp_table     # control-flow enforcement (SDM 1, chapter 17)
+    uint64_t pl_ssp[4]
     uint64_t spec_ctrl
     uint64_t ucode_revision, vm_cr, vm_hsave_pa, syscfg, hwcr
     uint64_t other_msrs[64]  # MSRs that only keep what is written; slots by isa/msrs.py

@@ -18,6 +18,7 @@ from x86emu.core.page_walk cimport load_pdptes
 from x86emu.core.tlb cimport tlb_flush_everything, tlb_forget_tag, tlb_take_keys
 from x86emu.core.mode cimport refresh_mode, refresh_segment
 from x86emu.core.second_level cimport second_level_new_generation
+from x86emu.core.cet cimport cet_reserved
 from x86emu.core.model cimport ProcessorModel
 from x86emu.core.avic cimport avic_look
 from x86emu.core.exits cimport note_entry
@@ -137,6 +138,9 @@ cdef void save_host(Cpu* c) noexcept nogil:
     h.debugctl = c.debugctl
     h.lbr_from = c.lbr_from
     h.lbr_to = c.lbr_to
+    h.s_cet = c.s_cet
+    h.ssp = c.ssp
+    h.interrupt_ssp_table = c.interrupt_ssp_table
     c.svm.host_last_int_from = c.last_int_from
     c.svm.host_last_int_to = c.last_int_to
 
@@ -172,6 +176,8 @@ cdef void environment(Cpu* c, const uint8_t* block, uint32_t clean, CheckEnviron
     e.ncr3_reserved = c.maxphyaddr_mask
     e.has_vnmi = c.features[FEATURE_VNMI]
     e.has_avic = c.features[FEATURE_AVIC]
+    e.cet_reserved = cet_reserved(c)
+    e.user_shadow_stack = c.u_cet & CET_SH_STK_EN
     e.bad_pdptes = bad_pdptes(c, area(c, block, clean, CLEAN_CONTROL_REGISTERS),
                               area(c, block, clean, CLEAN_NESTED_PAGING))
 
@@ -196,6 +202,8 @@ cdef void keep_fields(Cpu* c, const uint8_t* block, uint32_t clean) noexcept nog
     if clean & CLEAN_AVIC == 0:
         put64(kept, VMCB_AVIC_APIC_BAR, get64(block, VMCB_AVIC_APIC_BAR))
         memcpy(kept + VMCB_AVIC_BACKING_PAGE, block + VMCB_AVIC_BACKING_PAGE, 32)
+    if clean & CLEAN_CET == 0:
+        memcpy(kept + VMCB_S_CET, block + VMCB_S_CET, 24)
     if clean & CLEAN_LBR == 0:
         memcpy(kept + VMCB_DBGCTL, block + VMCB_DBGCTL, 40)
 
@@ -277,6 +285,11 @@ cdef void load_guest(Cpu* c, const uint8_t* block, uint32_t clean) noexcept nogi
     from_ = area(c, block, clean, CLEAN_DEBUG_REGISTERS)
     c.dr[6] = (get64(from_, VMCB_DR6) & DR6_WRITABLE) | DR6_ONES
     c.dr[7] = (get64(from_, VMCB_DR7) & DR7_WRITABLE) | DR7_ONES
+    if c.features[FEATURE_CET_SS]:
+        from_ = area(c, block, clean, CLEAN_CET)
+        c.s_cet = get64(from_, VMCB_S_CET) & ~cet_reserved(c)
+        c.ssp = get64(from_, VMCB_SSP)
+        c.interrupt_ssp_table = get64(from_, VMCB_ISST_ADDR)
     write_rflags(c, (get64(block, VMCB_RFLAGS) & 0x3F7FD5) | 2)
     c.r[REG_RIP] = get64(block, VMCB_RIP)
     c.r[RSP] = get64(block, VMCB_RSP)

@@ -32,6 +32,9 @@ cdef void load_host(Cpu* c) noexcept nogil:
     c.r[RSP] = h.rsp
     c.r[RAX] = h.rax
     c.pat = h.pat
+    c.s_cet = h.s_cet
+    c.ssp = h.ssp
+    c.interrupt_ssp_table = h.interrupt_ssp_table
     c.cpl = 0
     c.dr[7] = DR7_DISABLED
     # TF of the VMRUN's own time traps behind it, on the host's side (15.5.1)
@@ -141,6 +144,10 @@ cdef void svm_exit(Cpu* c, uint64_t code, uint64_t info1, uint64_t info2, uint64
         put64(block, VMCB_RIP, c.r[REG_RIP])
         put64(block, VMCB_RSP, c.r[RSP])
         put64(block, VMCB_RAX, c.r[RAX])
+        if c.features[FEATURE_CET_SS]:
+            put64(block, VMCB_S_CET, c.s_cet)
+            put64(block, VMCB_SSP, c.ssp)
+            put64(block, VMCB_ISST_ADDR, c.interrupt_ssp_table)
         if v.second_level == SECOND_LEVEL_NPT:
             put64(block, VMCB_G_PAT, c.pat)
         if v.lbr_virtualization & LBR_ENABLE:

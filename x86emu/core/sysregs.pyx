@@ -84,7 +84,7 @@ cdef bint write_cr0(Cpu* c, Insn* i, uint64_t value) noexcept nogil:
     # Reserved bits of the lower half are ignored (SDM 3A 2.5). ET is 1 wherever there is an x87.
     new = (value & m.cr0_writable) | (old & CR0_ET)
     changed = old ^ new
-    if (new & pg and not new & CR0_PE) or (new & CR0_NW and not new & CR0_CD):
+    if (new & pg and not new & CR0_PE) or (new & CR0_NW and not new & CR0_CD) or (c.cr4 & CR4_CET and not new & CR0_WP):
         fault_code(c, i, V_GP, 0)
         return False
     if changed & pg:
@@ -143,6 +143,9 @@ cdef bint write_cr4(Cpu* c, Insn* i, uint64_t value) noexcept nogil:
             fault_code(c, i, V_GP, 0)
             return False
     if value & ~m.cr4_valid or (c.in_smm and value & CR4_VMXE):     # SDM 3C 32.14.3: reserved in SMM
+        fault_code(c, i, V_GP, 0)
+        return False
+    if value & CR4_CET and not c.cr0 & CR0_WP:
         fault_code(c, i, V_GP, 0)
         return False
     if in_long_mode(c):

@@ -13,6 +13,7 @@ from x86emu.core.mmu cimport canonical
 from x86emu.core.mode cimport refresh_transfer
 from x86emu.core.tlb cimport refresh_key
 from x86emu.core.resume cimport resume, resume_wide
+from x86emu.core.cet cimport cet_system_call, cet_system_return
 from x86emu.core.segmentation cimport *
 from x86emu.core.vendor cimport is_amd
 from x86emu.core.interrupts cimport DR6_BS
@@ -45,6 +46,8 @@ cdef void _syscall(Cpu* c, Insn* i) noexcept nogil:
         return
     flags = read_rflags(c) & ~<uint64_t>FLAG_RF
     c.r[RCX] = next_rip
+    if c.mode & MODE_CET:
+        cet_system_call(c)
     c.cpl = 0
     if long_mode(c):
         target = c.lstar if code64(c) else c.cstar
@@ -78,10 +81,15 @@ cdef void SYSCALL(Cpu* c, Insn* i) noexcept nogil:
     finish_at(c, i, c.lstar)
     resume_wide(c, i)
 
-cdef bint is_syscall(handler_t handler) noexcept nogil:
-    return handler == SYSCALL or handler == SYSRET_w or handler == SYSRET_d or handler == SYSRET_q
+cdef void SYSCALL_cet(Cpu* c, Insn* i) noexcept nogil:
+    _syscall(c, i)
+    resume(c, i)
 
-cdef inline void _sysret(Cpu* c, Insn* i, bint wide) noexcept nogil:
+cdef bint is_syscall(handler_t handler) noexcept nogil:
+    return (handler == SYSCALL or handler == SYSRET_w or handler == SYSRET_d or handler == SYSRET_q or handler == SYSCALL_cet
+            or handler == SYSRET_w_cet or handler == SYSRET_d_cet or handler == SYSRET_q_cet)
+
+cdef inline void _sysret(Cpu* c, Insn* i, bint wide, bint enforced) noexcept nogil:
     cdef uint64_t selector = (c.star >> 48) & 0xFFFC
     cdef bint amd = is_amd(c)
     cdef uint64_t rip = c.r[RCX] if wide else c.r[RCX] & 0xFFFFFFFFULL
@@ -90,6 +98,8 @@ cdef inline void _sysret(Cpu* c, Insn* i, bint wide) noexcept nogil:
         return
     if c.cpl or (wide and not amd and not canonical(c, rip)):
         fault_code(c, i, V_GP, 0)
+        return
+    if enforced and not cet_system_return(c, i, wide):
         return
     if long_mode(c):
         write_rflags(c, c.r[11] & SYSRET_FLAGS)
@@ -110,16 +120,28 @@ cdef inline void _sysret(Cpu* c, Insn* i, bint wide) noexcept nogil:
     finish_at(c, i, rip)
 
 cdef void SYSRET_w(Cpu* c, Insn* i) noexcept nogil:
-    _sysret(c, i, 0)
+    _sysret(c, i, 0, False)
     resume(c, i)
 
 cdef void SYSRET_d(Cpu* c, Insn* i) noexcept nogil:
-    _sysret(c, i, 0)
+    _sysret(c, i, 0, False)
     resume(c, i)
 
 cdef void SYSRET_q(Cpu* c, Insn* i) noexcept nogil:
-    _sysret(c, i, 1)
+    _sysret(c, i, 1, False)
     resume(c, i)                 # 64-bit mode, but after a fault
+
+cdef void SYSRET_w_cet(Cpu* c, Insn* i) noexcept nogil:
+    _sysret(c, i, 0, True)
+    resume(c, i)
+
+cdef void SYSRET_d_cet(Cpu* c, Insn* i) noexcept nogil:
+    _sysret(c, i, 0, True)
+    resume(c, i)
+
+cdef void SYSRET_q_cet(Cpu* c, Insn* i) noexcept nogil:
+    _sysret(c, i, 1, True)
+    resume(c, i)
 
 cdef void SYSENTER(Cpu* c, Insn* i) noexcept nogil:
     cdef uint64_t selector = c.sysenter_cs & 0xFFFC
@@ -130,6 +152,8 @@ cdef void SYSENTER(Cpu* c, Insn* i) noexcept nogil:
     if not c.cr0 & CR0_PE or not selector:
         fault_code(c, i, V_GP, 0)
         return
+    if c.mode & MODE_CET:
+        cet_system_call(c)
     c.rflags &= ~<uint64_t>(FLAG_VM | FLAG_IF | FLAG_RF)
     c.cpl = 0
     _flat(c, CS, selector, FLAT_CODE64 if long_mode(c) else FLAT_CODE32)
@@ -151,6 +175,8 @@ cdef inline void _sysexit(Cpu* c, Insn* i, bint wide) noexcept nogil:
         return
     if not protected_mode(c) or not selector or c.cpl or (wide and not (canonical(c, rip) and canonical(c, c.r[RCX]))):
         fault_code(c, i, V_GP, 0)
+        return
+    if c.mode & MODE_CET and not cet_system_return(c, i, wide):
         return
     c.cpl = 3
     _flat(c, CS, (selector + (32 if wide else 16)) | 3, (FLAT_CODE64 if wide else FLAT_CODE32) | DPL3)

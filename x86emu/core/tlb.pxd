@@ -5,6 +5,7 @@ from x86emu.core.state cimport Cpu
 cdef enum:
     NEVER_KEY = 0xFFF            # no entry has it: every access goes the slow way
     CODE_KEY = 3                 # from a key to the one of write entries of pages with decoded code
+    SHADOW_KEY = 6               # from a space's user key to that of its user shadow stacks; supervisor ones follow
 
 cdef void tlb_flush_all(Cpu* c) noexcept nogil              # MOV CR0/CR4 changes, INVPCID 2 and 3
 cdef void tlb_flush_everything(Cpu* c) noexcept nogil       # every guest's too: the map of memory itself changed

@@ -9,12 +9,15 @@ nothing. To flush a space is to give it new keys.
 from libc.string cimport memset
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from x86emu.core.state cimport *
+from x86emu.core.features cimport *
 from x86emu.core.second_level cimport second_level_new_generation
 
 cdef enum:
     # Keys come in groups of six: user, supervisor, supervisor with AC under SMAP; then the same for write entries of
-    # pages that hold decoded code, which the inline compare never matches.
+    # pages that hold decoded code, which the inline compare never matches. Behind them those of shadow-stack accesses,
+    # user and supervisor, on processors that have them.
     KEYS_IN_GROUP = 6
+    KEYS_WITH_SHADOW = 8
 
 cdef uint32_t new_keys(Cpu* c) noexcept nogil:
     cdef uint32_t key
@@ -28,7 +31,7 @@ cdef uint32_t new_keys(Cpu* c) noexcept nogil:
         memset(c.huge_filter, 0, sizeof(c.huge_filter))
         c.next_key = 1
     key = c.next_key
-    c.next_key += KEYS_IN_GROUP
+    c.next_key += KEYS_WITH_SHADOW if c.features[<int>FEATURE_CET_SS] else KEYS_IN_GROUP
     return key
 
 cdef inline uint32_t current_pcid(Cpu* c) noexcept nogil:

@@ -14,6 +14,7 @@ from x86emu.core.physical cimport physical_load
 from x86emu.core.page_walk cimport load_pdptes
 from x86emu.core.tlb cimport tlb_forget_tag, tlb_take_keys, tlb_flush_everything
 from x86emu.core.mode cimport refresh_mode, refresh_segment
+from x86emu.core.cet cimport cet_reserved
 from x86emu.core.model cimport ProcessorModel
 from x86emu.core.second_level cimport second_level_new_generation
 from x86emu.core.sysregs cimport tsc_read
@@ -108,6 +109,8 @@ cdef void environment(Cpu* c, CheckEnvironment* e) noexcept nogil:
     e.vm_functions_may = capability(c, 17)
     e.ept_five_levels = capability(c, 12) >> 7 & 1
     e.zero_length = capability(c, 5) >> 30 & 1
+    e.any_error_code = capability(c, 0) >> 56 & 1
+    e.cet_reserved = cet_reserved(c)
     e.secondary = vget(c, F_SECONDARY_CONTROLS) if vget(c, F_PRIMARY_CONTROLS) >> 31 & 1 else 0
     e.physical_reserved = c.maxphyaddr_mask
     e.cr0_fixed0 = capability(c, 6)
@@ -135,8 +138,9 @@ cdef void environment(Cpu* c, CheckEnvironment* e) noexcept nogil:
     e.event_type = info >> 8 & 7
     e.event_vector = info & 0xFF
     e.event_has_error = info >> 11 & 1
-    e.event_wants_error = (e.event_type == 3 and e.event_vector < 32 and (0x27D00 >> e.event_vector) & 1
-                           and (vget(c, F_GUEST_CR0) & 1 or not e.secondary >> SEC_UNRESTRICTED_GUEST & 1))
+    e.event_may_error = (e.event_type == 3
+                         and (vget(c, F_GUEST_CR0) & 1 or not e.secondary >> SEC_UNRESTRICTED_GUEST & 1))
+    e.event_wants_error = e.event_may_error and e.event_vector < 32 and (0x27D00 >> e.event_vector) & 1
     e.event_wakes = False
     if activity == ACTIVITY_HLT:
         e.event_wakes = (e.event_type == 0 or e.event_type == 2 or (e.event_type == 7 and e.event_vector == 0)
@@ -231,6 +235,10 @@ cdef void load_control_registers(Cpu* c) noexcept nogil:
             c.efer = (c.efer & ~<uint64_t>EFER_LME) | (EFER_LME if long_guest else 0)
     if v.entry_controls >> ENTRY_LOAD_PAT & 1:
         c.pat = vget(c, F_GUEST_PAT)
+    if v.entry_controls >> ENTRY_LOAD_CET_STATE & 1:
+        c.s_cet = vget(c, F_GUEST_S_CET)
+        c.ssp = vget(c, F_GUEST_SSP)
+        c.interrupt_ssp_table = vget(c, F_GUEST_INTERRUPT_SSP_TABLE)
 
 cdef void load_segments(Cpu* c) noexcept nogil:
     cdef int k

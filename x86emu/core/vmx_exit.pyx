@@ -71,6 +71,10 @@ cdef void save_guest_state(Cpu* c) noexcept nogil:
         vput(c, F_GUEST_PAT, c.pat)
     if v.exit_controls >> EXIT_SAVE_EFER & 1:
         vput(c, F_GUEST_EFER, c.efer)
+    if capability(c, 4) >> (32 + ENTRY_LOAD_CET_STATE) & 1:
+        vput(c, F_GUEST_S_CET, c.s_cet)
+        vput(c, F_GUEST_SSP, c.ssp)
+        vput(c, F_GUEST_INTERRUPT_SSP_TABLE, c.interrupt_ssp_table)
     for k in range(8):
         s = &c.seg[k]
         vput(c, F_GUEST_ES_SELECTOR + 8 * k, s.selector)
@@ -200,6 +204,10 @@ cdef void load_host_state(Cpu* c) noexcept nogil:
         c.efer = (c.efer & ~<uint64_t>(EFER_LMA | EFER_LME)) | (EFER_LMA | EFER_LME if wide else 0)
     if v.exit_controls >> EXIT_LOAD_PAT & 1:
         c.pat = vget(c, F_HOST_PAT)
+    if v.exit_controls >> EXIT_LOAD_CET_STATE & 1:
+        c.s_cet = vget(c, F_HOST_S_CET)
+        c.ssp = vget(c, F_HOST_SSP)
+        c.interrupt_ssp_table = vget(c, F_HOST_INTERRUPT_SSP_TABLE)
     host_segment(c, CS, vget(c, F_HOST_CS_SELECTOR), 0, 0xA09B if wide else 0xC09B)
     host_segment(c, SS, vget(c, F_HOST_SS_SELECTOR), 0, 0xC093)
     host_segment(c, DS, vget(c, F_HOST_DS_SELECTOR), 0, 0xC093)

@@ -2,8 +2,8 @@
 """Saving and restoring the x87, MMX, SSE and extended state (Intel SDM volume 1, 10.5 and chapter 13; volume 2).
 
 The layout is that of SDM 1, table 10-2 (FXSAVE area) and 13.4 (XSAVE area: legacy region, header, AVX at 576, PKRU at
-2688, or both packed in the compacted format).  A component is told as in use exactly when it is not in its initial
-configuration; XSAVEOPT uses that (the init optimization) and not the modified optimization, which is never demanded.
+2688, or both packed in the compacted format, which alone has the supervisor components CET_U and CET_S).  A component is
+told as in use exactly when it is not in its initial configuration; XSAVEOPT uses that (the init optimization) and not the modified optimization, which is never demanded.
 
 Where processors differ: with CR4.OSFXSR clear, FXSAVE and FXRSTOR leave XMM and MXCSR alone (as AMD's do; Intel leaves
 it open); the x87 error pointers are always saved (as Intel's do; older AMD ones only with an exception pending).
@@ -17,7 +17,9 @@ from x86emu.core.memory_access cimport ld, st, load_bytes, store_bytes
 from x86emu.core.mmu cimport slow_probe
 from x86emu.core.tlb cimport tlb_flush_all
 from x86emu.core.mode cimport refresh_mode
-from x86emu.core.model cimport ProcessorModel, xsave_size, XCR0_X87, XCR0_SSE, XCR0_AVX, XCR0_PKRU
+from x86emu.core.cet cimport valid_cet, valid_ssp
+from x86emu.core.model cimport (ProcessorModel, xsave_size, XCR0_X87, XCR0_SSE, XCR0_AVX, XCR0_PKRU, XSS_CET_U,
+                                XSS_CET_S)
 
 cdef enum:
     MXCSR_RESET = 0x1F80
@@ -129,7 +131,7 @@ cdef void take_ymm_high(Cpu* c, const uint8_t* source) noexcept nogil:
         memcpy(&c.vec[k].q[2], source + 16 * k, 16)
 
 cdef uint64_t components_in_use(Cpu* c) noexcept nogil:
-    """XINUSE (SDM 1, 13.6), for the components of XCR0."""
+    """XINUSE (SDM 1, 13.6)."""
     cdef uint64_t found = 0
     cdef int k
     if x87_in_use(c):
@@ -141,6 +143,10 @@ cdef uint64_t components_in_use(Cpu* c) noexcept nogil:
             found |= XCR0_AVX
     if c.pkru:
         found |= XCR0_PKRU
+    if c.u_cet | c.pl_ssp[3]:
+        found |= XSS_CET_U
+    if c.pl_ssp[0] | c.pl_ssp[1] | c.pl_ssp[2]:
+        found |= XSS_CET_S
     return found
 
 # ---------------------------------------------------------------- FXSAVE, FXRSTOR
@@ -232,14 +238,46 @@ cdef bint extended_state_ready(Cpu* c, Insn* i, uint64_t address) noexcept nogil
         return False
     return not misaligned(c, i, address, 64)
 
-cdef inline uint64_t requested(Cpu* c) noexcept nogil:
+cdef inline uint64_t requested(Cpu* c, bint of_supervisor) noexcept nogil:
     """RFBM: the requested-feature bitmap (SDM 1, 13.3)."""
-    return (c.xcr0 | c.xss) & (<uint32_t>c.r[RAX] | c.r[RDX] << 32)
+    return (c.xcr0 | (c.xss if of_supervisor else 0)) & (<uint32_t>c.r[RAX] | c.r[RDX] << 32)
 
 cdef inline uint32_t pkru_offset(uint64_t components, bint compacted) noexcept nogil:
     if not compacted:
         return PKRU_OFFSET
     return EXTENDED + 256 if components & XCR0_AVX else EXTENDED
+
+cdef inline uint32_t cet_offset(uint64_t components, uint64_t component) noexcept nogil:
+    """In the compacted format: behind all components with lower numbers."""
+    return xsave_size(components & (component - 1), 1)
+
+cdef bint store_cet(Cpu* c, Insn* i, uint64_t address, uint64_t which, uint64_t layout) noexcept nogil:
+    cdef uint64_t user[2]
+    user[0] = c.u_cet
+    user[1] = c.pl_ssp[3]
+    if which & XSS_CET_U and not store_bytes(c, i, address + cet_offset(layout, XSS_CET_U), user, 16):
+        return False
+    return not which & XSS_CET_S or store_bytes(c, i, address + cet_offset(layout, XSS_CET_S), c.pl_ssp, 24)
+
+cdef bint cet_allowed(Cpu* c, Insn* i, const uint8_t* area, uint64_t present, uint64_t layout) noexcept nogil:
+    """False after raising #GP(0) for what WRMSR would not take."""
+    cdef const uint64_t* user = <const uint64_t*>(area + cet_offset(layout, XSS_CET_U))
+    cdef const uint64_t* stacks = <const uint64_t*>(area + cet_offset(layout, XSS_CET_S))
+    if ((present & XSS_CET_U and (not valid_cet(c, user[0]) or not valid_ssp(c, user[1])))
+            or (present & XSS_CET_S and not (valid_ssp(c, stacks[0]) and valid_ssp(c, stacks[1]) and valid_ssp(c, stacks[2])))):
+        fault_code(c, i, V_GP, 0)
+        return False
+    return True
+
+cdef void take_cet(Cpu* c, const uint8_t* area, uint64_t rfbm, uint64_t present, uint64_t layout) noexcept nogil:
+    if rfbm & XSS_CET_U:
+        c.u_cet = (<const uint64_t*>(area + cet_offset(layout, XSS_CET_U)))[0] if present & XSS_CET_U else 0
+        c.pl_ssp[3] = (<const uint64_t*>(area + cet_offset(layout, XSS_CET_U)))[1] if present & XSS_CET_U else 0
+    if rfbm & XSS_CET_S:
+        if present & XSS_CET_S:
+            memcpy(c.pl_ssp, area + cet_offset(layout, XSS_CET_S), 24)
+        else:
+            memset(c.pl_ssp, 0, 24)
 
 cdef bint store_components(Cpu* c, Insn* i, uint64_t address, Area* area, uint64_t which, uint64_t layout, bint mxcsr,
                            bint compacted, bint wide) noexcept nogil:
@@ -266,7 +304,7 @@ cdef bint store_components(Cpu* c, Insn* i, uint64_t address, Area* area, uint64
         (<uint64_t*>(area.b + at))[0] = c.pkru
         if not store_bytes(c, i, address + at, area.b + at, 8):
             return False
-    return True
+    return not which & (XSS_CET_U | XSS_CET_S) or store_cet(c, i, address, which, layout)
 
 cdef bint save_standard(Cpu* c, Insn* i, bint wide, bint optimized) noexcept nogil:
     """XSAVE and XSAVEOPT (SDM 1, 13.7 and 13.9)."""
@@ -275,7 +313,7 @@ cdef bint save_standard(Cpu* c, Insn* i, bint wide, bint optimized) noexcept nog
     cdef uint64_t rfbm, in_use
     if not extended_state_ready(c, i, address):
         return False
-    rfbm = requested(c)
+    rfbm = requested(c, False)
     in_use = components_in_use(c)
     if not slow_probe(c, i, address, xsave_size(rfbm, 0), 1) or not ld(c, i, address + HEADER, &present):
         return False
@@ -284,14 +322,14 @@ cdef bint save_standard(Cpu* c, Insn* i, bint wide, bint optimized) noexcept nog
         return False
     return st(c, i, address + HEADER, (present & ~rfbm) | (rfbm & in_use))
 
-cdef bint save_compacted(Cpu* c, Insn* i, bint wide) noexcept nogil:
+cdef bint save_compacted(Cpu* c, Insn* i, bint wide, bint of_supervisor) noexcept nogil:
     """XSAVEC and XSAVES (SDM 1, 13.10 and 13.11). MXCSR belongs to the SSE component here."""
     cdef Area area
     cdef uint64_t address = ea_of(c, i)
     cdef uint64_t rfbm, which
     if not extended_state_ready(c, i, address):
         return False
-    rfbm = requested(c)
+    rfbm = requested(c, of_supervisor)
     which = components_in_use(c)
     if c.mxcsr != MXCSR_RESET:
         which |= XCR0_SSE
@@ -346,15 +384,17 @@ cdef bint restore_extended(Cpu* c, Insn* i, bint wide, bint of_supervisor) noexc
         return False
     if not header_allowed(c, i, <uint64_t*>(area.b + HEADER), of_supervisor):
         return False
-    rfbm = requested(c)
+    rfbm = requested(c, of_supervisor)
     layout = (<uint64_t*>(area.b + HEADER))[1]
     compacted = layout >> COMPACTED_BIT
     present = (<uint64_t*>(area.b + HEADER))[0] & rfbm
     size = EXTENDED
-    if present & (XCR0_AVX | XCR0_PKRU):
+    if present & (XCR0_AVX | XCR0_PKRU | XSS_CET_U | XSS_CET_S):
         size = xsave_size(layout if compacted else present, compacted)
         if not load_bytes(c, i, address + EXTENDED, area.b + EXTENDED, size - EXTENDED):
             return False
+    if present & (XSS_CET_U | XSS_CET_S) and not cet_allowed(c, i, area.b, present, layout):
+        return False
     # The standard format loads MXCSR whenever SSE or AVX is asked for, whatever XSTATE_BV says.
     load_mxcsr = (present & XCR0_SSE) != 0 if compacted else (rfbm & (XCR0_SSE | XCR0_AVX)) != 0
     mxcsr = (<uint32_t*>(area.b + 24))[0]
@@ -382,6 +422,8 @@ cdef bint restore_extended(Cpu* c, Insn* i, bint wide, bint of_supervisor) noexc
             c.pkru = pkru
             tlb_flush_all(c)
             refresh_mode(c)
+    if rfbm & (XSS_CET_U | XSS_CET_S):
+        take_cet(c, area.b, rfbm, present, layout)
     return True
 
 cdef void XSAVE_M(Cpu* c, Insn* i) noexcept nogil:
@@ -405,12 +447,12 @@ cdef void XSAVEOPT64_M(Cpu* c, Insn* i) noexcept nogil:
     chain(c, i)
 
 cdef void XSAVEC_M(Cpu* c, Insn* i) noexcept nogil:
-    if not save_compacted(c, i, 0):
+    if not save_compacted(c, i, 0, False):
         return
     chain(c, i)
 
 cdef void XSAVEC64_M(Cpu* c, Insn* i) noexcept nogil:
-    if not save_compacted(c, i, 1):
+    if not save_compacted(c, i, 1, False):
         return
     chain(c, i)
 
@@ -425,12 +467,12 @@ cdef void XRSTOR64_M(Cpu* c, Insn* i) noexcept nogil:
     chain(c, i)
 
 cdef void XSAVES_M(Cpu* c, Insn* i) noexcept nogil:
-    if not supervisor(c, i) or not save_compacted(c, i, 0):
+    if not supervisor(c, i) or not save_compacted(c, i, 0, True):
         return
     chain(c, i)
 
 cdef void XSAVES64_M(Cpu* c, Insn* i) noexcept nogil:
-    if not supervisor(c, i) or not save_compacted(c, i, 1):
+    if not supervisor(c, i) or not save_compacted(c, i, 1, True):
         return
     chain(c, i)
 

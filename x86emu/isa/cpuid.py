@@ -97,9 +97,13 @@ def _xsave(model: CpuModel) -> list[Leaf]:
         components |= 0x200
         size = 2688 + 8
         found.append((0x0D, 9, 8, 2688, 0, 0))
+    supervisor = 0
+    if "xsaves" in model.features and model.features & {"cet_ss", "cet_ibt"}:
+        supervisor = 0x1800
+        found += [(0x0D, 11, 16, 0, 1, 0), (0x0D, 12, 24, 0, 1, 0)]
     return [
         (0x0D, 0, components, 576, size, 0),
-        (0x0D, 1, feature_bits(model, 0x0D, 1, "eax"), 576, 0, 0),
+        (0x0D, 1, feature_bits(model, 0x0D, 1, "eax"), 576, supervisor, 0),
         *found,
     ]
 

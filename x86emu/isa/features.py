@@ -193,6 +193,8 @@ svme_addr_chk      | 8000000a.edx.28 | svm |  | VMRUN, VMLOAD and VMSAVE check t
 perfctr_core       | 80000001.ecx.23 | msr |  | six core performance counters (AMD)
 invlpgb            | 80000008.ebx.3  | lm |  | INVLPGB and TLBSYNC
 pks                | 7.0.ecx.31      | lm,msr |  | protection keys for supervisor pages
+cet_ss             | 7.0.ecx.7       | msr,cx8 | shstk | shadow stacks
+cet_ibt            | 7.0.edx.20      | msr | ibt | indirect-branch tracking
 """
 
 

@@ -56,8 +56,12 @@ FE | MTRRCAP | mtrr | =508 | ro | - | 8 variable ranges, fixed ranges, write com
 480-492 | VMX_CAPABILITY | vmx | @vmx_capability | @ | - | what VMX operation supports
 6E0 | TSC_DEADLINE | tsc_deadline | @tsc_deadline | @ | - | local APIC timer's deadline
 6E1 | PKRS | pks | @pkrs | @ | - | protection keys of supervisor pages
+6A0 | U_CET | cet_ss/cet_ibt | @u_cet | @ | - | control-flow enforcement in user mode
+6A2 | S_CET | cet_ss/cet_ibt | @s_cet | @ | - | control-flow enforcement in supervisor mode
+6A4-6A7 | PL_SSP | cet_ss | @pl_ssp | @ | - | shadow stacks that privilege levels 0 to 3 begin with
+6A8 | INTERRUPT_SSP_TABLE_ADDR | cet_ss,lm | interrupt_ssp_table | canonical | - | shadow stacks of the IST
 800-8FF | X2APIC | x2apic | @x2apic | @ | - | local APIC registers in x2APIC mode
-DA0 | XSS | xsaves | xss | mask=0 | - | supervisor state components that XSAVES saves; there are none
+DA0 | XSS | xsaves | @xss | @ | - | supervisor state components that XSAVES saves
 C0000080 | EFER | lm/nx/syscall/svm | @efer | @ | - | extended features: SYSCALL, long mode, no-execute, SVM, FXSR
 C0000081 | STAR | syscall | star | any | - | SYSCALL's selectors and 32-bit target
 C0000082 | LSTAR | lm | lstar | canonical | - | SYSCALL's target from 64-bit mode

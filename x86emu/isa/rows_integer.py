@@ -323,8 +323,8 @@ NP 0F AE /7 | CLFLUSH | Mb | - | ro,mem,feature=clflush
 0F 1B | NOP | Ev | - | noaccess,handler=NOP,feature=p6
 0F 1C | NOP | Ev | - | noaccess,handler=NOP,feature=p6
 0F 1D | NOP | Ev | - | noaccess,handler=NOP,feature=p6
-F3 0F 1E FA | ENDBR64 | - | - | handler=NOP,feature=p6
-F3 0F 1E FB | ENDBR32 | - | - | handler=NOP,feature=p6
+F3 0F 1E FA | ENDBR64 | - | - | handler=ENDBR,aux=1,feature=p6
+F3 0F 1E FB | ENDBR32 | - | - | handler=ENDBR,feature=p6
 0F 1E | NOP | Ev | - | noaccess,handler=NOP,feature=p6
 0F 1F | NOP | Ev | - | noaccess,handler=NOP,feature=p6
 # ----- undefined on purpose -----

@@ -35,8 +35,9 @@ TERTIARY = {"enable_hlat": 1, "ept_paging_write": 2, "guest_paging_verification"
 EXIT = {
     "save_debug_controls": 2, "host_address_space_size": 9, "acknowledge_interrupt_on_exit": 15, "save_pat": 18,
     "load_pat": 19, "save_efer": 20, "load_efer": 21, "save_preemption_timer": 22,
+    "load_cet_state": 28,
 }  # fmt: skip
-ENTRY = {"load_debug_controls": 2, "ia32e_mode_guest": 9, "load_pat": 14, "load_efer": 15}
+ENTRY = {"load_debug_controls": 2, "ia32e_mode_guest": 9, "load_pat": 14, "load_efer": 15, "load_cet_state": 20}
 
 PIN_DEFAULT1, PRIMARY_DEFAULT1, EXIT_DEFAULT1, ENTRY_DEFAULT1 = 0x16, 0x0401E172, 0x00036DFF, 0x000011FF
 FIRST_MSR = 0x480
@@ -83,6 +84,9 @@ def capability_msrs(features: Set[str]) -> list[int]:
             without.add(control)
     if "virtualize_apic_accesses" in without:
         without.add("virtualize_x2apic_mode")
+    enforced = modern and bool(features & {"cet_ss", "cet_ibt"})
+    if not enforced:
+        without.add("load_cet_state")
     tertiary = _bits(TERTIARY, without) if modern else 0
     if not tertiary:
         without.add("activate_tertiary_controls")
@@ -97,6 +101,8 @@ def capability_msrs(features: Set[str]) -> list[int]:
     basic = REVISION | 4096 << 32 | 6 << 50 | 1 << 54 | (1 << 55 if modern else 0)
     if "lm" not in features:
         basic |= 1 << 48
+    if enforced:
+        basic |= 1 << 56  # any exception may be injected with or without an error code: #CP came late to the list
     misc = (
         (TIMER_SHIFT if modern else 0)
         | (1 << 5 if "lm" in features else 0)  # VM exits store LMA into "IA-32e mode guest"

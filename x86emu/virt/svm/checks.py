@@ -19,6 +19,10 @@ cr0_cd_nw       | 15.5.1 | cr0 & 0x20000000 and not cr0 & 0x40000000 | CR0.CD is
 cr0_high        | 15.5.1 | cr0 >> 32 | CR0[63:32] are not zero
 cr3_reserved    | 15.5.1 | cr3 & cr3_reserved | CR3 has bits set beyond the widest physical address
 cr4_reserved    | 15.5.1 | cr4 & cr4_reserved | CR4 has a bit set that the processor does not have
+cet_wp          | 15.5.1 | cr4 >> 23 & 1 and not cr0 >> 16 & 1 | CR4.CET is 1 and CR0.WP is 0
+s_cet_reserved  | 15.5.1 | cr4 >> 23 & 1 and s_cet & cet_reserved | CR4.CET is 1 and S_CET has a reserved bit set
+cet_v86         | 15.5.1 | cr4 >> 23 & 1 and rflags >> 17 & 1 and user_shadow_stack
+    | CR4.CET, RFLAGS.VM and SH_STK_EN of U_CET are 1
 dr6_high        | 15.5.1 | dr6 >> 32 | DR6[63:32] are not zero
 dr7_high        | 15.5.1 | dr7 >> 32 | DR7[63:32] are not zero
 efer_reserved   | 15.5.1 | efer & efer_reserved | EFER has a bit set that the processor does not have
@@ -73,7 +77,8 @@ ncr3_reserved   | 15.25.4 | np_enable & 1 and has_npt and n_cr3 & ncr3_reserved 
 
 ENVIRONMENT = (
     "cr3_reserved", "cr4_reserved", "efer_reserved", "has_long_mode", "has_npt", "asids", "physical_mask",
-    "host_paging", "ncr3_reserved", "bad_pdptes", "has_vnmi", "has_avic",
+    "host_paging", "ncr3_reserved", "bad_pdptes", "has_vnmi", "has_avic", "cet_reserved",
+    "user_shadow_stack",
 )  # fmt: skip
 """What the conditions name beside the block's fields: facts of the processor model and of the host's state."""
 

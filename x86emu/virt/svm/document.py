@@ -17,6 +17,7 @@ there, too, thousands of random control blocks are run, and the core's verdict i
 """
 _TESTS = {
     "cs_l_and_d": "test_code_segment_of_two_sizes",
+    "cet_v86": "test_user_shadow_stacks_in_virtual_8086_mode",
     "np_paging": "test_host_without_paging",
     "no_long_mode": "test_processor_without_long_mode",
 }

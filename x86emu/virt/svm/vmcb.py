@@ -66,6 +66,9 @@ _TABLE = """
 570 | 8 | rflags               | flags
 578 | 8 | rip                  | instruction pointer
 5D8 | 8 | rsp                  | stack pointer
+5E0 | 8 | s_cet                | control-flow enforcement in supervisor mode
+5E8 | 8 | ssp                  | shadow-stack pointer
+5F0 | 8 | isst_addr            | table of shadow stacks for interrupts
 5F8 | 8 | rax                  | accumulator
 600 | 8 | star                 | SYSCALL's selectors
 608 | 8 | lstar                | SYSCALL's 64-bit target
@@ -116,6 +119,7 @@ CLEAN_AREAS: dict[str, str] = {
     "cr2": "cr2",
     "lbr": "dbgctl br_from br_to last_excp_from last_excp_to",
     "avic": "avic_apic_bar avic_backing_page avic_logical_table avic_physical_table",
+    "cet": "s_cet ssp isst_addr",
 }
 """What each bit of vmcb_clean vouches for, from bit 0 on (15.15.3, table 15-9)."""
 

@@ -77,7 +77,7 @@ entry_load_list | 27.2.1.3 | entry_msr_load_count and bad_list(entry_msr_load_ad
 event_type | 27.2.1.3 | EVENT and (event_type == 1 or event_type == 7 and (not has_monitor_trap_flag or event_vector)) | the event to inject has a reserved type
 event_nmi_vector | 27.2.1.3 | EVENT and event_type == 2 and event_vector != 2 | the event to inject is an NMI with a vector other than 2
 event_exception_vector | 27.2.1.3 | EVENT and event_type == 3 and event_vector > 31 | the event to inject is a hardware exception with a vector above 31
-event_error_code | 27.2.1.3 | EVENT and event_has_error != event_wants_error | "deliver error code" is not as the event to inject demands
+event_error_code | 27.2.1.3 | EVENT and (any_error_code and event_has_error and not event_may_error or not any_error_code and event_has_error != event_wants_error) | "deliver error code" is not as the event to inject demands
 event_reserved | 27.2.1.3 | EVENT and entry_interruption_information & 0x7FFFF000 | a reserved bit of the VM-entry interruption-information field is set
 event_error_high | 27.2.1.3 | EVENT and event_has_error and entry_exception_error_code >> 16 | bits 31:16 of the VM-entry exception error code are not 0
 event_length | 27.2.1.3 | EVENT and (event_type == 4 or event_type == 5 or event_type == 6) and (entry_instruction_length == 0 and not zero_length or entry_instruction_length > 15) | the VM-entry instruction length of a software event is not 1 to 15 (or 0, where the processor allows that)
@@ -94,6 +94,10 @@ host_sysenter_eip | 27.2.2 | not canonical(host_sysenter_eip) | host IA32_SYSENT
 host_pat | 27.2.2 | EXIT.load_pat and not valid_pat(host_pat) | host IA32_PAT has a reserved memory type
 host_efer_reserved | 27.2.2 | EXIT.load_efer and host_efer & ~efer_valid | host IA32_EFER has a reserved bit set
 host_efer_mode | 27.2.2 | EXIT.load_efer and ((host_efer >> 8 & 1) != EXIT.host_address_space_size or (host_efer >> 10 & 1) != EXIT.host_address_space_size) | LMA and LME of host IA32_EFER differ from "host address-space size"
+host_cet_wp | 27.2.2 | host_cr4 >> 23 & 1 and not host_cr0 >> 16 & 1 | host CR4.CET is 1 and CR0.WP is 0
+host_s_cet | 27.2.2 | EXIT.load_cet_state and bad_cet(host_s_cet) | host IA32_S_CET is not canonical, or has a reserved bit or both SUPPRESS and TRACKER set
+host_ssp | 27.2.2 | EXIT.load_cet_state and (host_ssp & 3 or not canonical(host_ssp)) | host SSP is not 4-byte aligned or not canonical
+host_interrupt_ssp_table | 27.2.2 | EXIT.load_cet_state and not canonical(host_interrupt_ssp_table) | host IA32_INTERRUPT_SSP_TABLE_ADDR is not canonical
 host_selector_rpl | 27.2.3 | (host_cs_selector | host_ss_selector | host_ds_selector | host_es_selector | host_fs_selector | host_gs_selector | host_tr_selector) & 7 | a host selector has RPL or TI not 0
 host_cs_null | 27.2.3 | host_cs_selector == 0 | the host CS selector is 0
 host_tr_null | 27.2.3 | host_tr_selector == 0 | the host TR selector is 0
@@ -106,6 +110,7 @@ host_tr_base | 27.2.3 | not canonical(host_tr_base) | host TR base is not canoni
 space_guest | 27.2.4 | not host_long and (ENTRY.ia32e_mode_guest or EXIT.host_address_space_size) | outside IA-32e mode, "IA-32e mode guest" or "host address-space size" is 1
 space_host | 27.2.4 | host_long and not EXIT.host_address_space_size | in IA-32e mode, "host address-space size" is 0
 space_32 | 27.2.4 | not EXIT.host_address_space_size and (ENTRY.ia32e_mode_guest or host_cr4 >> 17 & 1 or host_rip >> 32) | a 32-bit host with "IA-32e mode guest", CR4.PCIDE or RIP above 4 GiB
+space_32_cet | 27.2.4 | not EXIT.host_address_space_size and EXIT.load_cet_state and (host_s_cet >> 32 or host_ssp >> 32) | a 32-bit host with IA32_S_CET or SSP above 4 GiB
 space_64 | 27.2.4 | EXIT.host_address_space_size and (not host_cr4 >> 5 & 1 or not canonical(host_rip)) | a 64-bit host without CR4.PAE or with a RIP that is not canonical
 """
 
@@ -124,6 +129,9 @@ pat | 27.3.1.1 | ENTRY.load_pat and not valid_pat(guest_pat) | guest IA32_PAT ha
 efer_reserved | 27.3.1.1 | ENTRY.load_efer and guest_efer & ~efer_valid | guest IA32_EFER has a reserved bit set
 efer_lma | 27.3.1.1 | ENTRY.load_efer and (guest_efer >> 10 & 1) != LONG | LMA of guest IA32_EFER differs from "IA-32e mode guest"
 efer_lme | 27.3.1.1 | ENTRY.load_efer and guest_cr0 >> 31 & 1 and (guest_efer >> 8 & 1) != (guest_efer >> 10 & 1) | guest CR0.PG is 1 and LME and LMA of guest IA32_EFER differ
+cet_wp | 27.3.1.1 | guest_cr4 >> 23 & 1 and not guest_cr0 >> 16 & 1 | guest CR4.CET is 1 and CR0.WP is 0
+s_cet | 27.3.1.1 | ENTRY.load_cet_state and bad_cet(guest_s_cet) | guest IA32_S_CET is not canonical, or has a reserved bit or both SUPPRESS and TRACKER set
+interrupt_ssp_table | 27.3.1.1 | ENTRY.load_cet_state and not canonical(guest_interrupt_ssp_table) | guest IA32_INTERRUPT_SSP_TABLE_ADDR is not canonical
 tr_ti | 27.3.1.2 | guest_tr_selector & 4 | TI of guest TR is 1
 ldtr_ti | 27.3.1.2 | USABLE(ldtr) and guest_ldtr_selector & 4 | TI of guest LDTR is 1
 ss_rpl | 27.3.1.2 | not V86 and not SEC.unrestricted_guest and guest_ss_selector & 3 != guest_cs_selector & 3 | RPL of guest SS differs from RPL of CS
@@ -166,6 +174,7 @@ gdtr_limit | 27.3.1.3 | guest_gdtr_limit >> 16 | bits 31:16 of the limit of gues
 idtr_limit | 27.3.1.3 | guest_idtr_limit >> 16 | bits 31:16 of the limit of guest IDTR are not 0
 rip_high | 27.3.1.4 | (not LONG or not guest_cs_access_rights & 0x2000) and guest_rip >> 32 | bits 63:32 of guest RIP are not 0 outside 64-bit mode
 rip_canonical | 27.3.1.4 | LONG and guest_cs_access_rights & 0x2000 and not canonical(guest_rip) | guest RIP is not canonical
+ssp | 27.3.1.4 | ENTRY.load_cet_state and (guest_ssp & 3 or not canonical(guest_ssp) or (not LONG or not guest_cs_access_rights & 0x2000) and guest_ssp >> 32) | guest SSP is not 4-byte aligned, not canonical, or above 4 GiB outside 64-bit mode
 rflags_reserved | 27.3.1.4 | guest_rflags >> 22 or guest_rflags & 0x8028 or not guest_rflags & 2 | a reserved bit of guest RFLAGS is not as it must be
 rflags_vm | 27.3.1.4 | V86 and (LONG or not guest_cr0 & 1) | guest RFLAGS.VM is 1 in IA-32e or real mode
 rflags_if | 27.3.1.4 | EVENT and event_type == 0 and not guest_rflags & 0x200 | an external interrupt is to be injected and guest RFLAGS.IF is 0
@@ -197,7 +206,7 @@ ENVIRONMENT = (
     "entry_may", "physical_reserved", "cr0_fixed0", "cr0_fixed1", "cr0_guest_fixed0", "cr4_fixed0", "cr4_fixed1",
     "efer_valid", "host_long", "in_smm", "virtual_tpr", "ept_accessed_dirty", "has_monitor_trap_flag",
     "link_revision", "vmcs_pointer", "bad_pdptes", "linear_bits", "tertiary_may", "vm_functions_may", "ept_five_levels",
-    "zero_length",
+    "zero_length", "any_error_code", "cet_reserved",
 )  # fmt: skip
 """What the conditions name beside fields: facts of the processor and of memory."""
 
@@ -337,6 +346,7 @@ def event_names(vmcs: Mapping[str, int]) -> dict[str, int]:
         "event_vector": vector,
         "event_has_error": info >> 11 & 1,
         "event_wants_error": int(bool(kind == 3 and vector in (8, 10, 11, 12, 13, 14, 17) and protected)),
+        "event_may_error": int(bool(kind == 3 and protected)),
         "event_wakes": int(wakes),
     }
 
@@ -357,6 +367,9 @@ def broken_checks(vmcs: Mapping[str, int], environment: Mapping[str, int]) -> li
         value & (reserved | 15) or (value + 16 * n - 1) & reserved or value + 16 * n - 1 >= 1 << 64
     )
     names["bad_limit"] = bad_limit
+    names["bad_cet"] = lambda value: bool(
+        value & environment["cet_reserved"] or value & 0xC00 == 0xC00
+    ) or not _canonical_in(environment["linear_bits"], value)
     names["valid_pat"] = valid_pat
     return [check for check in CHECKS if eval(_code_of(check.expression), {"__builtins__": {}}, names)]  # noqa: S307
 

@@ -140,6 +140,9 @@ _TABLE = """
 6822 | guest_pending_debug | -
 6824 | guest_sysenter_esp | -
 6826 | guest_sysenter_eip | -
+6828 | guest_s_cet | entry:20
+682A | guest_ssp | entry:20
+682C | guest_interrupt_ssp_table | entry:20
 6C00 | host_cr0 | -
 6C02 | host_cr3 | -
 6C04 | host_cr4 | -
@@ -152,6 +155,9 @@ _TABLE = """
 6C12 | host_sysenter_eip | -
 6C14 | host_rsp | -
 6C16 | host_rip | -
+6C18 | host_s_cet | exit:28
+6C1A | host_ssp | exit:28
+6C1C | host_interrupt_ssp_table | exit:28
 """
 
 WIDTHS = {0: 16, 1: 64, 2: 32, 3: 0}
