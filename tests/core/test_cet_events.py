@@ -1,4 +1,4 @@
-"""Shadow stacks in interrupts, IRET, fast system calls and task switches; #CP among exceptions (SDM 3A, 6.12 to 6.15)."""
+"""Shadow stacks in interrupts, IRET and fast system calls; #CP among exceptions (SDM 3A, 6.12 to 6.15)."""
 
 from __future__ import annotations
 
