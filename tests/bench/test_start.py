@@ -57,7 +57,7 @@ def test_a_machine_runs_without_what_only_some_runs_need() -> None:
         " machine.memory.ram[:4].nbytes, machine.screenshot().pixels.ndim)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["1000", "4", "3"]
+    assert done.stdout.split() == ["1000", "4", "2"]
 
 
 def test_help_imports_nothing_heavy() -> None:
