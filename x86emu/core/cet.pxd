@@ -59,6 +59,16 @@ cdef bint cet_enter(Cpu* c, Insn* i, int cpl, int ist, bint wide, uint32_t cs, u
 cdef bint cet_jump(Cpu* c, Insn* i, bint wide) noexcept nogil
 # RET or IRET to code at `cpl`, to cs and lip.
 cdef bint cet_return(Cpu* c, Insn* i, int cpl, bint wide, uint32_t cs, uint64_t lip, bint interrupt) noexcept nogil
+# A task switch: what the old task leaves behind, before the commit point, and what the new one begins with, behind it.
+cdef struct TaskShadow:
+    bint nested                  # CALL or an event: the new stack gets a frame
+    bint back                    # IRET: the old stack has one
+    uint64_t cs, lip, ssp        # of the old task, or of its frame where it goes back
+    uint64_t stack               # SSP of the new TSS
+    bint has_stack               # it has one: 32-bit, and long enough
+
+cdef bint cet_leave_task(Cpu* c, Insn* i, TaskShadow* t, uint64_t rip) noexcept nogil
+cdef bint cet_enter_task(Cpu* c, TaskShadow* t, uint64_t rip, uint32_t ext) noexcept nogil
 # SYSCALL and SYSENTER; SYSRET and SYSEXIT.
 cdef void cet_system_call(Cpu* c) noexcept nogil
 cdef bint cet_system_return(Cpu* c, Insn* i, bint wide) noexcept nogil

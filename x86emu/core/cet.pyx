@@ -5,7 +5,8 @@
 Translations of shadow-stack pages live in the TLB beside the others, under keys of their own.
 
 Departures: a frame is written before the token of its stack is marked busy, so that a fault between leaves the token
-free; shadow stacks on memory-mapped devices work as memory does.
+free; shadow stacks on memory-mapped devices work as memory does.  Of task switches the manual tells the parts (the TSS's
+SSP, tokens, frames) and leaves open in which order their faults come.
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
 from libc.string cimport memcpy
@@ -178,7 +179,7 @@ cdef bint leave_stack(Cpu* c, Insn* i, int cpl, bint wide, uint32_t cs, uint64_t
     return True
 
 cdef bint cet_return(Cpu* c, Insn* i, int cpl, bint wide, uint32_t cs, uint64_t lip, bint interrupt) noexcept nogil:
-    cdef uint64_t ssp = c.ssp, free = 0, token = 0
+    cdef uint64_t ssp = c.ssp, free = 0
     cdef bint user = c.cpl == 3
     if shadow_enabled(c, c.cpl) and not leave_stack(c, i, cpl, wide, cs, lip, interrupt, &ssp, &free):
         return False
@@ -186,11 +187,71 @@ cdef bint cet_return(Cpu* c, Insn* i, int cpl, bint wide, uint32_t cs, uint64_t 
         ssp = c.pl_ssp[3]
         if not wide and ssp >> 32:
             return refuse(c, i, 0)
-    if free:
-        if not shadow_access(c, i, free, 8, SHADOW_LOAD_TO_STORE, user, &token):
+    if free and not free_token(c, i, free, user):
+        return False
+    c.ssp = ssp
+    return True
+
+# ---------------------------------------------------------------- task switches
+
+cdef bint free_token(Cpu* c, Insn* i, uint64_t at, bint user) noexcept nogil:
+    cdef uint64_t token = 0
+    if at & 7 or not shadow_access(c, i, at, 8, SHADOW_LOAD_TO_STORE, user, &token):
+        return c.exit != EXIT_FAULT
+    return token != at | TOKEN_BUSY or store(c, i, at, user, at)
+
+cdef bint cet_leave_task(Cpu* c, Insn* i, TaskShadow* t, uint64_t rip) noexcept nogil:
+    cdef bint user = c.cpl == 3
+    cdef uint64_t at = c.ssp
+    cdef bint on = shadow_enabled(c, c.cpl)
+    t.cs = c.seg[CS].selector
+    t.lip = c.cs_base + rip
+    t.ssp = c.ssp
+    t.back = t.back and on
+    if not on:
+        return True
+    if t.back:
+        if at & 7:
+            fault_code(c, i, V_CP, CP_FAR_RET)
             return False
-        if token == free | TOKEN_BUSY and not store(c, i, free, user, free):
+        if (not load(c, i, at + 16, user, &t.cs) or not load(c, i, at + 8, user, &t.lip)
+                or not load(c, i, at, user, &t.ssp)):
             return False
+        at += FRAME
+    if not t.nested and not user and not free_token(c, i, at, user):
+        return False
+    if user:
+        c.pl_ssp[3] = at
+    return True
+
+cdef bint cet_enter_task(Cpu* c, TaskShadow* t, uint64_t rip, uint32_t ext) noexcept nogil:
+    cdef uint64_t ssp = t.stack, token = 0
+    cdef bint user = c.cpl == 3
+    cdef uint32_t error = (c.seg[TR].selector & 0xFFFC) | ext
+    if not t.back:
+        expect_endbranch(c, c.cpl)
+    if not shadow_enabled(c, c.cpl):
+        return True
+    if t.back:
+        if t.cs != c.seg[CS].selector or t.lip != c.seg[CS].base + rip or t.ssp & 3 or t.ssp >> 32:
+            fault_code(c, NULL, V_CP, CP_FAR_RET)
+            return False
+        c.ssp = t.ssp
+        return True
+    if not t.has_stack or ssp & 7:
+        fault_code(c, NULL, V_TS, error)
+        return False
+    if not user:
+        if not shadow_access(c, NULL, ssp, 8, SHADOW_LOAD_TO_STORE, user, &token):
+            return False
+        if token != ssp:
+            fault_code(c, NULL, V_TS, error)
+            return False
+        token = ssp
+    if t.nested and not push_frame(c, NULL, &ssp, user, <uint32_t>t.cs, t.lip, t.ssp):
+        return False
+    if not user and not store(c, NULL, token, user, token | TOKEN_BUSY):
+        return False
     c.ssp = ssp
     return True
 

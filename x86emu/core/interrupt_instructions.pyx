@@ -225,6 +225,8 @@ cdef void _iret_to_v86(Cpu* c, Insn* i, Stack* s, uint64_t rip, uint64_t selecto
     if rip > 0xFFFF:
         fault_code(c, i, V_GP, 0)
         return
+    if unlikely(c.mode & MODE_CET) and not cet_return(c, i, 3, False, 0, 0, True):
+        return
     write_rflags(c, flags & ~missing_flags(c))
     c.cpl = 3
     cdef int k

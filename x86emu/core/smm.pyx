@@ -261,7 +261,7 @@ cdef bint _allowed(Cpu* c) noexcept nogil:
     """SDM 3C 32.5: what makes RSM shut down."""
     if (c.cr0 >> CR0_PG_BIT & 1 and not c.cr0 & CR0_PE) or (c.cr0 & CR0_NW and not c.cr0 & CR0_CD):
         return False
-    if c.cr0 >> 32 or c.cr4 & ~<uint64_t>CR4_DEFINED:
+    if c.cr0 >> 32 or c.cr4 & ~<uint64_t>CR4_DEFINED or (c.cr4 & CR4_CET and not c.cr0 & CR0_WP):
         return False
     if c.efer & EFER_LMA:
         return c.cr0 >> CR0_PG_BIT & 1 and c.cr4 & CR4_PAE and c.efer & EFER_LME and not c.rflags & FLAG_VM

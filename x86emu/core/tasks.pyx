@@ -14,6 +14,7 @@ from x86emu.core.mmu cimport system_load, system_store, system_probe
 from x86emu.core.page_walk cimport load_pdptes
 from x86emu.core.tlb cimport tlb_new_address_space
 from x86emu.core.mode cimport refresh_mode, refresh_segment
+from x86emu.core.cet cimport TaskShadow, cet_enter_task, cet_leave_task
 from x86emu.core.segmentation cimport *
 from x86emu.core.second_level cimport request_exit
 from x86emu.core.svm cimport svm_intercepts, SVM_TASK_SWITCH
@@ -30,6 +31,8 @@ cdef enum:
     TSS32_TRAP = 0x64
     TSS32_IO_MAP = 0x66
     TSS32_LIMIT = 0x67
+    TSS32_SSP = 0x68
+    TSS32_SSP_LIMIT = 0x6B
     TSS16_IP = 0x0E
     TSS16_FLAGS = 0x10
     TSS16_AX = 0x12
@@ -189,7 +192,8 @@ cdef bint _load_segments(Cpu* c, TaskState* t, uint32_t ext) noexcept nogil:
             return False
     return True
 
-cdef bint _enter_task(Cpu* c, TaskState* t, bint wide, bint has_error, uint32_t error, uint32_t ext) noexcept nogil:
+cdef bint _enter_task(Cpu* c, TaskState* t, TaskShadow* shadow, bint wide, bint has_error, uint32_t error,
+                      uint32_t ext) noexcept nogil:
     """Everything behind the commit point; TR already names the new TSS."""
     cdef int k
     cdef Stack stack
@@ -218,6 +222,10 @@ cdef bint _enter_task(Cpu* c, TaskState* t, bint wide, bint has_error, uint32_t 
         refresh_mode(c)
         return False
     refresh_mode(c)
+    if unlikely(c.mode & MODE_CET):
+        if not cet_enter_task(c, shadow, t.eip, ext):
+            return False
+        refresh_mode(c)          # the tracker
     if has_error:
         stack_now(c, &stack)
         stack.error = ext
@@ -251,6 +259,7 @@ cdef bint _leaves_guest(Cpu* c, Insn* i, uint32_t selector, int source, uint64_t
 cdef bint task_switch(Cpu* c, Insn* i, uint32_t selector, uint64_t raw, int source, uint64_t rip, uint64_t flags,
                       bint has_error, uint32_t error, uint32_t ext) noexcept nogil:
     cdef TaskState t
+    cdef TaskShadow shadow
     cdef Segment tss
     cdef uint64_t old_base = c.seg[TR].base
     cdef uint32_t old_selector = c.seg[TR].selector
@@ -273,6 +282,15 @@ cdef bint task_switch(Cpu* c, Insn* i, uint32_t selector, uint64_t raw, int sour
         return False
     if (source == TASK_CALL or source == TASK_EVENT) and not system_probe(c, i, tss.base, 2, 1):
         return False
+    if unlikely(c.mode & MODE_CET):
+        shadow.nested = source == TASK_CALL or source == TASK_EVENT
+        shadow.back = source == TASK_IRET
+        shadow.has_stack = wide and tss.limit >= TSS32_SSP_LIMIT
+        shadow.stack = 0
+        if shadow.has_stack and not system_load(c, i, _at(tss.base, TSS32_SSP), 4, &shadow.stack):
+            return False
+        if not cet_leave_task(c, i, &shadow, rip):
+            return False
     if source != TASK_IRET and not mark_busy(c, i, selector, 1):
         return False
     if (source == TASK_JMP or source == TASK_IRET) and not mark_busy(c, i, old_selector, 0):
@@ -292,7 +310,7 @@ cdef bint task_switch(Cpu* c, Insn* i, uint32_t selector, uint64_t raw, int sour
         finish_at(c, i, t.eip)
     tss.attributes |= 2
     load_cache(c, TR, &tss)
-    return _enter_task(c, &t, wide, has_error, error, ext)
+    return _enter_task(c, &t, &shadow, wide, has_error, error, ext)
 
 cdef bint available_tss(Cpu* c, Insn* i, uint32_t selector, uint64_t* raw, int vector, uint32_t ext) noexcept nogil:
     cdef uint32_t attributes
