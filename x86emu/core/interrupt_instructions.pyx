@@ -11,6 +11,7 @@ from x86emu.core.flags cimport read_rflags, write_rflags, get_of
 from x86emu.core.memory_access cimport ld
 from x86emu.core.mmu cimport system_load, frame_pointer, canonical
 from x86emu.core.mode cimport refresh_mode, refresh_transfer, refresh_code_base
+from x86emu.core.quick_protected cimport return_32
 from x86emu.core.quick_transfers cimport interrupt_real, interrupt_return_real, return_64
 from x86emu.core.resume cimport resume
 from x86emu.core.trace cimport goto_indirect
@@ -402,7 +403,8 @@ cdef void IRET_w(Cpu* c, Insn* i) noexcept nogil:
     resume(c, i)
 
 cdef void IRET_d(Cpu* c, Insn* i) noexcept nogil:
-    _iret(c, i, 4)
+    if unlikely(not return_32(c)):
+        _iret(c, i, 4)
     resume(c, i)
 
 cdef void IRET_q(Cpu* c, Insn* i) noexcept nogil:

@@ -19,6 +19,7 @@ from x86emu.core.svm cimport svm_intercepts, SVM_SHUTDOWN
 from x86emu.core.svm_exit cimport svm_exception, svm_exit
 from x86emu.core.exits cimport note_fault
 from x86emu.core.tasks cimport task_switch, available_tss, TASK_EVENT
+from x86emu.core.quick_protected cimport enter_handler_32
 from x86emu.core.quick_transfers cimport enter_handler_64, write_frame_64
 
 cdef enum:
@@ -291,6 +292,8 @@ cdef bint enter_handler(Cpu* c, Insn* i, int vector, int kind, bint has_error, u
         if likely(enter_handler_64(c, vector, kind, has_error, error, return_rip, flags)):
             return True
         return _long_mode(c, i, vector, kind, has_error, error, return_rip, flags, ext)
+    if likely(enter_handler_32(c, vector, kind, has_error, error, return_rip, flags)):
+        return True
     return _protected_mode(c, i, vector, kind, has_error, error, return_rip, flags, ext)
 
 # ----- exceptions in a row (SDM 3A 6.15, interrupt 8; tables 6-4 and 6-5) -----
