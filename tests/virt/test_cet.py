@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.core.bare_machine import STUBS
+from tests.core.bare_machine import DIRECTORY, STUBS
+from tests.core.cet_machine import PAGES, SHADOW
 from tests.virt.svm_guest import SvmGuest
 from tests.virt.vmx_guest import GUEST, VmxGuest
 from x86emu.isa.vmx_capabilities import ENTRY, EXIT
@@ -55,6 +56,19 @@ def test_a_guest_is_tracked_across_exits() -> None:
     guest.set(guest_s_cet=0x804)
     assert guest.run("f30f1efa") == 18
     assert guest.get("guest_s_cet") == 4
+
+
+def test_an_ept_violation_tells_a_shadow_stack_access() -> None:
+    """Bit 13 of the qualification (SDM 3C, table 28-7); the page is one of the guest's without the write permission."""
+    guest = VmxGuest(MODEL)
+    guest.control(ENTRY, "load_cet_state")
+    guest.memory.write(DIRECTORY + 8, (PAGES | 7).to_bytes(8, "little"))
+    guest.memory.write(PAGES, (SHADOW | 0x41).to_bytes(8, "little"))
+    guest.map_page(SHADOW, SHADOW, 1)
+    guest.set(guest_cr4=guest.cpu.cr4 | 0x800000, guest_s_cet=3, guest_ssp=SHADOW + 0x800)
+    assert guest.run("480f38f603", rbx=SHADOW + 8) == 48  # WRSSQ
+    assert guest.get("exit_qualification") == 0x218A
+    assert guest.get("guest_linear_address") == SHADOW + 8
 
 
 @pytest.mark.parametrize(("information", "error"), [(0x80000B15, True), (0x80000315, False)])

@@ -278,7 +278,8 @@ cdef bint cet_system_return(Cpu* c, Insn* i, bint wide) noexcept nogil:
 cdef bint legacy_target(Cpu* c, uint64_t linear) noexcept nogil:
     """The bit of the legacy code page bitmap (SDM 1, 17.3.5). False also after a page fault."""
     cdef uint64_t cet = cet_register(c, c.cpl)[0], byte = 0
-    cdef uint64_t at = (cet & 0xFFFFFFFFFFFFF000ULL) + (linear >> 15)
+    cdef int unused = 64 - (57 if c.cr4 & CR4_LA57 else 48)
+    cdef uint64_t at = (cet & 0xFFFFFFFFFFFFF000ULL) + ((linear << unused) >> unused >> 15)
     if not load_as(c, NULL, at, 1, &byte, c.cpl):
         return False
     return byte >> (linear >> 12 & 7) & 1

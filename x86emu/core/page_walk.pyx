@@ -29,6 +29,7 @@ cdef enum:
     WALK_USER = 1
     WALK_WRITABLE = 2
     WALK_NO_EXECUTE = 4
+    WALK_SHADOW = 16             # a shadow-stack access
 
 cdef bint page_fault(Cpu* c, Insn* i, uint64_t linear, uint32_t error) noexcept nogil:
     fault_code(c, i, V_PF, error)
@@ -303,7 +304,8 @@ cdef bint walk_fully(Cpu* c, Insn* i, uint64_t linear, int access, bint user, bi
     flags[0] = PAGE_USER if allow & 4 else 0
     if access == WRITE:
         flags[0] |= PAGE_WRITABLE
-    c.vmx.walk_page = (allow >> 2 & 1) | (allow & 2) | (WALK_NO_EXECUTE if no_execute and nxe else 0)
+    c.vmx.walk_page = ((allow >> 2 & 1) | (allow & 2) | (WALK_NO_EXECUTE if no_execute and nxe else 0)
+                       | (WALK_SHADOW if shadow else 0))
     return final_address(c, i, access, physical)
 
 cdef bint load_pdptes(Cpu* c, Insn* i, uint64_t cr3) noexcept nogil:

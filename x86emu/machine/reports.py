@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 EXCEPTION_NAMES = {
     0: "#DE", 1: "#DB", 3: "#BP", 4: "#OF", 5: "#BR", 6: "#UD", 7: "#NM", 8: "#DF", 10: "#TS", 11: "#NP", 12: "#SS",
-    13: "#GP", 14: "#PF", 16: "#MF", 17: "#AC", 18: "#MC", 19: "#XM",
+    13: "#GP", 14: "#PF", 16: "#MF", 17: "#AC", 18: "#MC", 19: "#XM", 20: "#VE", 21: "#CP",
 }  # fmt: skip
 SELECTOR_ERRORS = (10, 11, 12, 13)  # exceptions whose error code names a descriptor
 TRACED = ("rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp")
