@@ -360,6 +360,7 @@ cdef enum:
     TLB_BITS = 10
     TLB_SIZE = 1024
     TLB_MASK = 1023
+    EXEC_TLB_SIZE = 16384     # of code pages: code that goes round in more of them walks the tables for each
     PAGE_SHIFT = 12
     PAGE_SIZE = 4096
     MAX_TRACE = 64           # guest instructions in a trace
@@ -536,7 +537,7 @@ cdef struct Cpu:
     uint64_t breakpoint_pages # pages under a data breakpoint exist
     TlbEntry tlb_read[1024]
     TlbEntry tlb_write[1024]
-    TlbEntry tlb_exec[1024]
+    TlbEntry tlb_exec[16384]
     Trace** return_links[32] # where the last near CALLs keep the trace behind them: RET looks there first
     Trace* no_link
     uint32_t return_top
@@ -654,7 +655,7 @@ cdef inline uint64_t base_ea_of(Cpu* c, Insn* i) noexcept nogil:
 cdef inline TlbEntry* exec_entry(Cpu* c, uint64_t linear) noexcept nogil:
     """Where the translation of a code page is kept: user and supervisor mode (odd and even keys) in halves of their own,
     so that code at both levels in one page does not drive itself out."""
-    return &c.tlb_exec[((linear >> PAGE_SHIFT) ^ c.exec_half) & TLB_MASK]
+    return &c.tlb_exec[((linear >> PAGE_SHIFT) ^ c.exec_half) & (EXEC_TLB_SIZE - 1)]
 
 cdef inline uint64_t ea_of(Cpu* c, Insn* i) noexcept nogil:
     """Linear address of the memory operand (segmentation is done by a SEGMENT_EA record before this one)."""

@@ -93,7 +93,7 @@ cdef void forget_pcid(Cpu* c, uint32_t pcid) noexcept nogil:
 
 cdef void refresh_key(Cpu* c) noexcept nogil:
     c.real_key = c.key_user if c.cpl == 3 else c.key_super
-    c.exec_half = (c.real_key & 1) << (TLB_BITS - 1)
+    c.exec_half = (c.real_key & 1) * (EXEC_TLB_SIZE // 2)
     c.tlb_key = c.real_key
     if c.cpl == 3 and c.cr0 & CR0_AM and c.rflags & FLAG_AC:
         c.tlb_key = NEVER_KEY
@@ -137,8 +137,9 @@ cdef void tlb_flush_page(Cpu* c, uint64_t linear) noexcept nogil:
         return
     c.tlb_read[n].tag = 0
     c.tlb_write[n].tag = 0
+    n = (linear >> PAGE_SHIFT) & (EXEC_TLB_SIZE - 1)
     c.tlb_exec[n].tag = 0
-    c.tlb_exec[n ^ (TLB_SIZE / 2)].tag = 0          # user mode and supervisor mode: exec_entry()
+    c.tlb_exec[n ^ (EXEC_TLB_SIZE // 2)].tag = 0          # user mode and supervisor mode: exec_entry()
 
 cdef void drop_write_entries(Cpu* c, uint64_t backing_offset) noexcept nogil:
     """A page has got its first decoded code: stores to it must go the slow way from now on."""
