@@ -37,6 +37,35 @@ def random_instruction(rng: random.Random) -> bytes:
     return prefix + bytes([0x0F, 0x90 | rng.randrange(16), 0xC0 | rng.choice(avoid_rsp)])
 
 
+def random_pair(rng: random.Random) -> bytes:
+    """Two instructions that one handler may do: a copy, shift or product and what is done to it, or a comparison."""
+    rex = bytes([rng.choice((0x40, 0x48))])
+    target, other, third = (rng.choice((0, 1, 2, 3, 5, 6, 7)) for _ in range(3))
+    two = 0xC0 | other << 3 | target
+    constant = rng.randrange(256)
+    operation = rex + rng.choice((
+        bytes([0x83, 0xC0 | rng.choice((0, 1, 4, 5, 6)) << 3 | target, constant]),
+        bytes([rng.choice((0x01, 0x09, 0x21, 0x29, 0x31)), 0xC0 | rng.choice((third, other, target)) << 3 | target]),
+        bytes([0xC1, 0xC0 | rng.choice((4, 5, 7)) << 3 | target, constant & rng.choice((0, 1, 63))]),
+        bytes([0xD1, 0xC0 | rng.choice((4, 5, 7)) << 3 | target]),
+    ))  # fmt: skip
+    add_or_and = rex + bytes([0x83, 0xC0 | rng.choice((0, 4)) << 3 | target, constant])
+    kind = rng.randrange(4)
+    if kind == 0:
+        return rex + bytes([0x89, two]) + operation
+    if kind == 1:
+        return rex + bytes([0xC1, 0xC0 | rng.choice((4, 5, 7)) << 3 | target, constant & 63]) + add_or_and
+    if kind == 2:
+        return rex + bytes([0x6B, 0xC0 | target << 3 | other, constant ^ 0x55]) + add_or_and
+    compared = rex + rng.choice((
+        bytes([rng.choice((0x39, 0x85)), two]), bytes([0x83, 0xF8 | target, constant]),
+        bytes([0xF7, 0xC0 | target, constant, 1, 0, 0x80]),
+    ))  # fmt: skip
+    used = rng.choice((bytes([0x40, 0x0F, 0x90 | rng.randrange(16), 0xC0 | third]),
+                       rng.choice((b"\x40", b"\x48")) + bytes([0x0F, 0x40 | rng.randrange(16), two])))  # fmt: skip
+    return compared + used
+
+
 def random_setter(rng: random.Random) -> bytes:
     """What stands before the branch: arithmetic on registers, or a comparison with bytes of the code itself."""
     rex = bytes([rng.choice((0x40, 0x48))])
@@ -58,7 +87,8 @@ def random_setter(rng: random.Random) -> bytes:
 
 def random_block(rng: random.Random) -> bytes:
     """Twenty instructions, a comparison or an operation, a branch over one MOV."""
-    code = b"".join(random_instruction(rng) for _ in range(20))
+    code = b"".join(random_pair(rng) if rng.random() < 0.5 else random_instruction(rng) + random_instruction(rng)
+                    for _ in range(10))  # fmt: skip
     comparison = rng.choice((b"\x48\x39\xd8", b"\x39\xd8", b"\x38\xd8", b"\x66\x39\xd8", b"\x85\xd2", b"\x83\xf9\x05",
                              b"\x48\x85\xf6", b"\xa8\x80", b"\x66\x83\xfa\xff"))  # fmt: skip
     if rng.random() < 0.7:

@@ -26,6 +26,19 @@ def test_a_fused_pair_is_rewritten_between_its_compare_and_its_branch_or_before(
     assert machine.cpu.rax & 0xFF == 0
 
 
+@pytest.mark.parametrize(("place", "value", "result"), [
+    (1, 0xC8, 0x6655 >> 3 & 0x0F | 0x100), (4, 5, 0x8877 >> 5 & 0x0F | 0x100), (7, 0x0E, 0x8877 >> 3 & 0x0E | 0x100),
+    (9, 0xCA, 0x8877 >> 3 & 0x0F | 0x200),
+])  # fmt: skip
+def test_pairs_in_one_record_are_rewritten_in_either_half(place: int, value: int, result: int) -> None:
+    machine = BareMachine("long")
+    # mov byte [rip+place], value; mov eax, ebx; shr eax, 3; and eax, 15; mov edx, esi; and edx, edi; or eax, edx
+    code = bytes([0xC6, 5, place, 0, 0, 0, value]) + bytes.fromhex("89d8 c1e803 83e00f 89f2 21fa 09d0")
+    machine.run(code.hex(), rax=0, rbx=0x8877, rcx=0x6655, rsi=0x9911, rdi=0x300, rdx=0x7200)
+    assert machine.cpu.rax == result
+    assert machine.cpu.instructions == 8
+
+
 def test_code_written_through_dma_and_python_is_noticed() -> None:
     machine = BareMachine("long")
     machine.run("b011")

@@ -50,11 +50,18 @@ HIT = (
 )
 
 
-def by_address(name: str, entry: str, ctype: str, hit: tuple[str, ...], slowly: str) -> str:
-    """A handler that does no more than the case of a TLB hit and leaves all others to `slowly`, in two forms: for every
-    address, and as NAME_at_base for a base register and a displacement without a mask (builder.address_forms)."""
+ADDRESSES = {"": "ea_of(c, i)", "_at_base": "base_ea_of(c, i)", "_indexed": "wide_ea_of(c, i)"}
+"""What follows a handler's name, and its address (builder.address_forms): of any kind; a base and a displacement
+without a mask; an index as well."""
+
+
+def by_address(
+    name: str, entry: str, ctype: str, hit: tuple[str, ...], slowly: str, forms: tuple[str, ...] = ("", "_at_base")
+) -> str:
+    """A handler that does no more than the case of a TLB hit and leaves all others to `slowly`, in several forms."""
     out = ""
-    for suffix, address in (("", "ea_of(c, i)"), ("_at_base", "base_ea_of(c, i)")):
+    for suffix in forms:
+        address = ADDRESSES[suffix]
         setup = "".join(f"    {line.format(entry=entry, ctype=ctype, address=address)}\n" for line in HIT)
         body = "".join(f"        {line}\n" for line in hit)
         out += f"cdef void {name}{suffix}(Cpu* c, Insn* i) noexcept nogil:\n{setup}{body}    else:\n"
@@ -66,7 +73,7 @@ def in_two(name: str, entry: str, ctype: str, hit: tuple[str, ...], otherwise: t
     """A handler that does no more than the case of a TLB hit, and NAME_slowly for all others: without the calls of the
     slow path the first one needs no stack frame. Being registered as a handler keeps the second one out of line."""
     slowly = handler(f"{name}_slowly", *otherwise)
-    return slowly + by_address(name, entry, ctype, (*hit, "chain(c, i)"), f"{name}_slowly")
+    return slowly + by_address(name, entry, ctype, (*hit, "chain(c, i)"), f"{name}_slowly", tuple(ADDRESSES))
 
 
 def loading(name: str, ctype: str, statement: str) -> str:

@@ -92,14 +92,17 @@ def unconditional(size: str) -> str:
         out += terminal(f"JMP_{form}{size}_slowly", *target, *checked, f"goto_indirect_{size}(c, i, rip)")
         slow_call = (*target, *call_checked, *pushed, f"goto_indirect_{size}(c, i, rip)")
         out += terminal(f"CALL_{form}{size}_slowly", *slow_call)
+        # The host mostly mispredicts these branches and then waits for the target: where its page lies is guessed.
         declared = target if form == "R" else (
             f"cdef {ctype} rip",
-            "cdef uint64_t ea = ea_of(c, i)",
+            f"cdef uint64_t ea = {'wide_' if size == 'q' else ''}ea_of(c, i)",
             "cdef TlbEntry* e = read_entry(c, ea)",
-            f"if unlikely(not entry_holds(c, e, ea, <{ctype}>0)):",
+            "cdef uint64_t addend = guessed_addend(i)[0]",
+            f"if unlikely(not entry_holds(c, e, ea, <{ctype}>0) or not as_guessed(e, addend)):",
+            "    guessed_addend(i)[0] = e.addend",
             "    {name}_slowly(c, i)",
             "    return",
-            f"rip = (<{ctype}*>(e.addend + ea))[0]",
+            f"rip = (<{ctype}*>(addend + ea))[0]",
         )
         for name, tests, work in (
             (f"JMP_{form}{size}", (f"if likely({allowed}):",), ()),

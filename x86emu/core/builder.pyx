@@ -230,6 +230,64 @@ cdef void drop_dead_flags(Builder* b) noexcept nogil:
         if not plan.cannot_fault or row.intercept:
             live = ALL_FLAGS
 
+cdef inline uint32_t handler_number(const Plan* plan, handler_t fn) noexcept nogil:
+    """Number of an instruction's handler, the one without flags included; 0 if it has got another."""
+    if fn == handler_by_number(plan.handler):
+        return plan.handler
+    if plan.handler_nf and fn == handler_by_number(plan.handler_nf):
+        return plan.handler_nf
+    return 0
+
+cdef void fuse_pairs(Builder* b) noexcept nogil:
+    """A copy, a shift or a comparison with what is done with its result, by one handler (_gen/forms_three_operands.py,
+    forms_conditional.py). Neither can fault."""
+    cdef uint32_t n = 0, k, out, number, first_number, second_number
+    cdef Insn* first
+    cdef Insn* second
+    cdef bint fused[64]
+    cdef bint any = False
+    fused[0] = False
+    while n + 1 < b.n_instructions:
+        n += 1
+        fused[n] = False
+        if b.row[n] == NULL or b.row[n - 1] == NULL or b.n_of_records[n] != 1 or b.n_of_records[n - 1] != 1:
+            continue
+        first = &b.records[b.main_record[n - 1]]
+        second = &b.records[b.main_record[n]]
+        first_number = handler_number(b.plan[n - 1], first.fn)
+        second_number = handler_number(b.plan[n], second.fn)
+        if not first_number or not second_number or b.row[n].attributes & ROW_END:
+            continue
+        number = fused_handler(first_number, second_number)
+        if not number:
+            continue
+        if keeps_records(number):        # CMP with SETcc or CMOVcc
+            first.fn = handler_by_number(number)
+            continue
+        if first.dst != second.dst:
+            continue
+        if not b.row[n].immediate1 and second.src == second.dst:
+            continue                     # MOV EAX, EBX; ADD EAX, EAX: reads what the first one writes
+        second.fn = handler_by_number(number)
+        second.index = second.src
+        second.src = first.src
+        second.disp = <int32_t>first.imm
+        second.seg = first.length        # for make_stale
+        fused[n] = True
+        any = True
+    if not any:
+        return
+    out = 0
+    for k in range(b.n_records):
+        n = b.records[k].idx
+        if n + 1 < b.n_instructions and fused[n + 1] and k == b.main_record[n]:
+            continue
+        if out != k:
+            b.records[out] = b.records[k]
+            b.records[out].pos = <uint8_t>out
+        out += 1
+    b.n_records = out
+
 cdef void fuse_branch(Builder* b) noexcept nogil:
     """CMP, TEST and their like with the conditional branch behind them, by one handler."""
     cdef uint32_t n = b.n_instructions, number
@@ -259,17 +317,20 @@ cdef void fuse_branch(Builder* b) noexcept nogil:
     b.n_records -= 1
 
 cdef void address_forms(Builder* b, uint32_t mode) noexcept nogil:
-    """Memory operands that need neither an index nor a mask get the handlers that look for neither."""
+    """Memory operands that need no mask, or no index either, get the handlers that do without."""
     cdef uint32_t k
     cdef Insn* r
     cdef handler_t special
     cdef bint wide = (mode & MODE_CODE) == MODE_CODE64
     for k in range(b.n_records):
         r = &b.records[k]
+        special = NULL
         if r.index == REG_ZERO and (wide or (r.base == REG_LINEAR and r.disp == 0)):
             special = at_base(r.fn)
-            if special != NULL:
-                r.fn = special
+        elif wide:
+            special = indexed(r.fn)
+        if special != NULL:
+            r.fn = special
 
 cdef bint stays_waiting(Cpu* c, const uint8_t* p, uint32_t available, uint64_t linear) noexcept nogil:
     """What an indirect branch has led to (SDM 1, 17.3.3). True for INT3 and INT1, which run and leave the tracker alone;
@@ -374,6 +435,7 @@ cdef Trace* build(Cpu* c, uint64_t rip, uint64_t linear, uint32_t mode, uint64_t
         drop_dead_flags(&b)
         if ended:
             fuse_branch(&b)
+        fuse_pairs(&b)
         address_forms(&b, mode)
     if not ended:
         r = add(&b, end_trace, 0, at)

@@ -2,7 +2,8 @@
 # Near transfers of control (SDM 2A: JMP, "IF target outside the code segment limit THEN #GP(0)"; SDM 1, 6.3).
 #
 # A trace's terminal record is followed by one record-sized slot with two links: taken, not taken.  aux bit 0 says that
-# the taken target lies in the terminal's page, bit 1 that the fall-through does, so that the link stays valid.
+# the taken target lies in the terminal's page, bit 1 that the fall-through does, so that the link stays valid.  Behind the
+# links a branch through memory keeps the addend by which it read its target last.
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
 from x86emu.core.state cimport *
 from x86emu.core.mmu cimport canonical
@@ -18,7 +19,15 @@ cdef inline bint target_allowed(Cpu* c, uint64_t rip) noexcept nogil:
 
 # By operand size: one of 64 bits is 64-bit mode's.
 cdef inline bint target_allowed_q(Cpu* c, uint64_t rip) noexcept nogil:
-    return <uint64_t>(<int64_t>(rip << 16) >> 16) == rip
+    return rip + 0x800000000000ULL < 0x1000000000000ULL
+
+cdef inline uint64_t* guessed_addend(Insn* i) noexcept nogil:
+    return <uint64_t*>&i[1] + 2
+
+cdef inline bint as_guessed(TlbEntry* e, uint64_t addend) noexcept nogil:
+    """Whether the addends are the same; what differs does so by 8 and more, but a compiler that saw an equality might use
+    the one that has to be waited for."""
+    return e.addend - addend < 8
 
 cdef inline bint target_allowed_d(Cpu* c, uint64_t rip) noexcept nogil:
     return target_allowed(c, rip)

@@ -89,3 +89,4 @@ cdef bint keeps_records(uint32_t fused) noexcept nogil
 cdef handler_t at_base(handler_t handler) noexcept nogil
 # The form of a handler under this mode's control-flow enforcement, or itself.
 cdef handler_t enforced(handler_t handler, uint32_t mode) noexcept nogil
+cdef handler_t indexed(handler_t handler) noexcept nogil

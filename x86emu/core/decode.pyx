@@ -33,21 +33,22 @@ assert len(_plans) % sizeof(Plan) == 0, sizeof(Plan)
 cdef handler_t* handlers = <handler_t*>calloc(len(_tables.NAMES), sizeof(handler_t))
 cdef uint32_t n_handlers = len(_tables.NAMES)
 
-# Handlers that have a form for addresses without an index: a hash table, open addressing.
+# Handlers that have forms for addresses without an index, without a mask: a hash table, open addressing.
 cdef enum:
-    AT_BASE_BITS = 12
-    AT_BASE_SLOTS = 4096
-cdef handler_t at_base_keys[4096]
+    ADDRESS_BITS = 12
+    ADDRESS_SLOTS = 4096
+cdef handler_t address_keys[4096]
 cdef handler_t at_base_values[4096]
+cdef handler_t indexed_values[4096]
 
-cdef uint32_t at_base_slot(handler_t handler) noexcept nogil:
+cdef uint32_t address_slot(handler_t handler) noexcept nogil:
     """Where a handler is in the table, or the free slot where it would be."""
-    cdef uint32_t at = <uint32_t>(<uint64_t>handler * 0x9E3779B97F4A7C15ULL >> (64 - AT_BASE_BITS))
-    while at_base_keys[at] != NULL and at_base_keys[at] != handler:
-        at = (at + 1) & (AT_BASE_SLOTS - 1)
+    cdef uint32_t at = <uint32_t>(<uint64_t>handler * 0x9E3779B97F4A7C15ULL >> (64 - ADDRESS_BITS))
+    while address_keys[at] != NULL and address_keys[at] != handler:
+        at = (at + 1) & (ADDRESS_SLOTS - 1)
     return at
 
-assert len(_tables.AT_BASE) * 2 < AT_BASE_SLOTS
+assert (len(_tables.AT_BASE) + len(_tables.INDEXED)) * 2 < ADDRESS_SLOTS
 
 cdef struct Enforced:
     handler_t general, special
@@ -66,13 +67,17 @@ def link_handlers() -> None:
         if name:
             handlers[<int>n] = find_handler(name)
     for general, special in _tables.AT_BASE:
-        at = at_base_slot(handlers[<int>general])
-        at_base_keys[at] = handlers[<int>general]
+        at = address_slot(handlers[<int>general])
+        address_keys[at] = handlers[<int>general]
         at_base_values[at] = handlers[<int>special]
     for n, (general, special, kind) in enumerate(_tables.ENFORCED):
         enforced_forms[<int>n].general = handlers[<int>general]
         enforced_forms[<int>n].special = handlers[<int>special]
         enforced_forms[<int>n].mode = (MODE_CET, MODE_SHADOW, MODE_TRACK)[kind]
+    for general, special in _tables.INDEXED:
+        at = address_slot(handlers[<int>general])
+        address_keys[at] = handlers[<int>general]
+        indexed_values[at] = handlers[<int>special]
 
 # Fused pairs: small numbers for first and second handlers, then a square table.
 cdef uint8_t* fuse_first = <uint8_t*>calloc(n_handlers, 1)
@@ -101,7 +106,11 @@ cdef uint32_t fused_handler(uint32_t first, uint32_t second) noexcept nogil:
 
 cdef handler_t at_base(handler_t handler) noexcept nogil:
     """The form of a handler for an address that is base + displacement, or NULL."""
-    return at_base_values[at_base_slot(handler)]
+    return at_base_values[address_slot(handler)]
+
+cdef handler_t indexed(handler_t handler) noexcept nogil:
+    """The form of a handler for an address that needs no mask, or NULL."""
+    return indexed_values[address_slot(handler)]
 
 cdef handler_t enforced(handler_t handler, uint32_t mode) noexcept nogil:
     cdef int k

@@ -150,10 +150,21 @@ cdef void PUSHF_d(Cpu* c, Insn* i) noexcept nogil:
         return
     chain(c, i)
 
-cdef void PUSHF_q(Cpu* c, Insn* i) noexcept nogil:
+cdef void PUSHF_q_slowly(Cpu* c, Insn* i) noexcept nogil:
     if unlikely(not pushf(c, i, 8)):
         return
     chain(c, i)
+
+cdef void PUSHF_q(Cpu* c, Insn* i) noexcept nogil:
+    """64-bit mode has no virtual-8086 mode to ask for, and its stack neither base nor limit."""
+    cdef uint64_t sp = c.r[RSP] - 8
+    cdef TlbEntry* e = write_entry(c, sp)
+    if likely(entry_holds(c, e, sp, <uint64_t>0)):
+        (<uint64_t*>(e.addend + sp))[0] = read_rflags(c) & ~<uint64_t>FLAG_RF
+        c.r[RSP] = sp
+        chain(c, i)
+    else:
+        PUSHF_q_slowly(c, i)
 
 cdef void popf(Cpu* c, Insn* i, uint32_t size) noexcept nogil:
     cdef uint64_t image = 0

@@ -661,3 +661,7 @@ cdef inline uint64_t ea_of(Cpu* c, Insn* i) noexcept nogil:
     """Linear address of the memory operand (segmentation is done by a SEGMENT_EA record before this one)."""
     # the index last: it is what the host has to wait for
     return ((c.r[i.base] + <uint64_t><int64_t>i.disp) + (c.r[i.index] << i.scale)) & c.ea_mask
+
+cdef inline uint64_t wide_ea_of(Cpu* c, Insn* i) noexcept nogil:
+    """ea_of() of an instruction that only 64-bit code has: nothing to mask."""
+    return (c.r[i.base] + <uint64_t><int64_t>i.disp) + (c.r[i.index] << i.scale)

@@ -137,7 +137,7 @@ cdef inline void goto_table(Cpu* c, uint64_t rip, bint wide) noexcept nogil:
     cdef uint64_t linear = rip if wide else rip + c.cs_base
     cdef TlbEntry* e = exec_entry(c, linear)
     cdef uint64_t address = linear + e.addend
-    cdef JumpEntry* entry = &c.jump_cache[(rip ^ (rip >> 9)) & 1023]
+    cdef JumpEntry* entry = <JumpEntry*>(<uint8_t*>c.jump_cache + (((rip << 4) ^ (rip >> 5)) & (1023 << 4)))
     cdef handler_t first = entry.first
     cdef Trace* t = entry.trace
     c.r[REG_RIP] = rip

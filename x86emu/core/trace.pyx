@@ -158,17 +158,18 @@ cdef bint keep_records(Shared* s, Trace* t) noexcept nogil:
 
 cdef void make_stale(Shared* s, Trace* t) noexcept nogil:
     cdef uint32_t k
-    cdef int previous = -1
+    cdef int previous = -1, at
     t.n = STALE_CHARGE
     # Only where an instruction begins: one that is under way completes.
     for k in range(t.n_records):
-        if <int>t.insns[k].idx != previous:
-            if <int>t.insns[k].idx == previous + 2:
-                # a fused pair: back to the first of the two (builder.fuse_branch left its length in seg)
+        at = t.insns[k].idx
+        if at != previous:
+            if at == previous + 2:
+                # a fused pair: back to the first of the two (fuse_branch and fuse_pairs left its length in seg)
                 t.insns[k].idx -= 1
                 t.insns[k].ip -= t.insns[k].seg
             t.insns[k].fn = stale
-            previous = t.insns[k].idx
+            previous = at
     s.n_stale += 1
 
 cdef bint overlaps(Trace* t, uint64_t start, uint64_t end) noexcept nogil:
