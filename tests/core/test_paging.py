@@ -322,3 +322,58 @@ def test_non_canonical_addresses() -> None:
     five = _plain("5-level")
     assert five.fault("8b03", rbx=0x800000000000) == (14, 0)
     assert five.fault("8b03", rbx=1 << 56) == (13, 0)
+
+
+SAME_PLACE = 0x155000  # an identity page whose number has the low bits of LINEAR's: both want one entry of a TLB
+
+
+def test_two_pages_of_one_place_are_both_cached() -> None:
+    machine = _plain("4-level")
+    # mov ecx,[rbx]; mov eax,[rdi] takes the place; mov [rdx],r8: the page is elsewhere now; mov esi,[rbx]
+    machine.run(
+        "8b0b 8b07 4c8902 8b33", rbx=LINEAR["4-level"], rdx=machine.entry_address(3),
+        r8=FRAMES + 0x1000 | P | W | U, rdi=SAME_PLACE,
+    )  # fmt: skip
+    assert (machine.cpu.rcx, machine.cpu.rsi) == (1, 1)  # stale until it is invalidated: no second walk
+
+
+@pytest.mark.parametrize("flush", ["0f013b", "410f22d9", "410f22e2"], ids=["INVLPG", "CR3", "CR4.PGE"])
+def test_what_was_pushed_out_is_invalidated_as_well(flush: str) -> None:
+    machine = _plain("4-level")
+    # mov ecx,[rbx]; mov [rbx],ecx; the same at rdi; mov [rdx],r8; the flush; mov esi,[rbx]; mov dword [rbx],5
+    machine.run(
+        f"8b0b 890b 8b07 8907 4c8902 {flush} 8b33 c70305000000", rbx=LINEAR["4-level"], rdx=machine.entry_address(3),
+        r8=FRAMES + 0x1000 | P | W | U, rdi=SAME_PLACE, r9=machine.root, r10=machine.cpu.cr4 | 0x80,
+    )  # fmt: skip
+    assert (machine.cpu.rcx, machine.cpu.rsi) == (1, 2)
+    low = LINEAR["4-level"] & 0xFFF
+    assert [machine.memory.read(FRAMES + page + low, 1)[0] for page in (0, 0x1000)] == [1, 5]
+
+
+def test_store_by_a_pushed_out_translation_changes_decoded_code() -> None:
+    machine = _plain("4-level")
+    code = FRAMES + (LINEAR["4-level"] & 0xFFF)
+    machine.memory.write(code, bytes.fromhex("be01000000c3"))  # mov esi,1; ret
+    # mov [rbx],al; mov [rdi],al pushes the page out; call rdx decodes it; mov r12d,esi; mov byte [rbx+1],2; call rdx
+    machine.run("8803 8807 ffd2 4189f4 c6430102 ffd2", rbx=LINEAR["4-level"], rdi=SAME_PLACE, rdx=code, rax=0xBE)
+    assert (machine.cpu.r12, machine.cpu.rsi) == (1, 2)
+
+
+@pytest.mark.parametrize("mode", list(TOP))
+def test_setting_write_protect_counts_at_once(mode: str) -> None:
+    machine = PagedMachine(mode, 0)
+    entries = [LEVELS + (n + 1) * 4096 | P | W | U for n in range(TOP[mode] - 1)] + [FRAMES | P | U]
+    machine.arrange(Case(mode, entries, "write", 0, False, False, False, False, True, False, 0))
+    # mov [rbx],ecx; mov cr0,rdx with WP; mov [rbx],eax
+    assert machine.fault("890b 0f22c2 8903", rbx=LINEAR[mode], rcx=7, rdx=0x80010033, rax=9) == (14, 3)
+    assert machine.memory.read(FRAMES + (LINEAR[mode] & 0xFFF), 1) == b"\x07"
+
+
+def test_toggling_write_protect_keeps_translations() -> None:
+    machine = _plain("4-level")
+    # mov [rbx],ecx; mov [rdx],r8; WP off and on again; mov [rbx],eax goes by the old translation
+    machine.run(
+        "890b 4c8902 410f22c1 410f22c2 8903", rbx=LINEAR["4-level"], rdx=machine.entry_address(3), rcx=7, rax=9,
+        r8=FRAMES + 0x1000 | P | W | U, r9=0x80000033, r10=0x80010033,
+    )  # fmt: skip
+    assert machine.memory.read(FRAMES + (LINEAR["4-level"] & 0xFFF), 1) == b"\x09"

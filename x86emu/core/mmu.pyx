@@ -11,7 +11,7 @@ from x86emu.core.state cimport *
 from x86emu.core.physical cimport backing, bus_load, bus_store, load_at, load_bytes_at, store_at, store_bytes_at
 from x86emu.core.page_walk cimport EXECUTE, PAGE_USER, READ, WRITE, walk
 from x86emu.core.alignment cimport aligned
-from x86emu.core.tlb cimport CODE_KEY, NEVER_KEY
+from x86emu.core.tlb cimport CODE_KEY, KEYS_IN_GROUP, NEVER_KEY, VICTIM_MASK
 from x86emu.core.trace cimport holds_code, invalidate_code
 from x86emu.core.interrupts cimport data_breakpoints
 from x86emu.core.vmx_apic cimport vmx_apic_access
@@ -39,10 +39,36 @@ cdef inline bint watched(Cpu* c, uint64_t linear) noexcept nogil:
             return True
     return False
 
+cdef inline TlbEntry* data_entry(Cpu* c, uint64_t linear, bint write) noexcept nogil:
+    return (&c.tlb_write[(linear >> PAGE_SHIFT) & TLB_MASK] if write
+            else &c.tlb_read[(linear >> PAGE_SHIFT) & TLB_MASK])
+
+cdef inline TlbEntry* victim(Cpu* c, uint64_t linear, bint write, uint64_t tag) noexcept nogil:
+    """The entry with this tag of linear's page that a fill pushed out, or NULL. Pages that take turns in one place (4 MiB
+    apart, or one page as user and as supervisor) so cost no walk each time.  An access across the end of a page has the
+    tag of the next, which is never in the first one's place."""
+    cdef TlbEntry* v = (&c.victim_write[(linear >> PAGE_SHIFT) & VICTIM_MASK] if write
+                        else &c.victim_read[(linear >> PAGE_SHIFT) & VICTIM_MASK])
+    if v.tag != tag:
+        return NULL
+    c.victim_hits += 1
+    if c.victim_hits & 3:        # two pages used in turn would otherwise both miss each time
+        return v
+    return put_back(c, linear, write, v)
+
+cdef TlbEntry* put_back(Cpu* c, uint64_t linear, bint write, TlbEntry* v) noexcept nogil:
+    cdef TlbEntry* t = data_entry(c, linear, write)
+    cdef TlbEntry found
+    found = v[0]
+    v[0] = t[0]
+    t[0] = found
+    return t
+
 cdef bint resolve(Cpu* c, Insn* i, uint64_t linear, int access, int who, uint64_t* physical) noexcept nogil:
     """Linear to physical for a data access within one page, with all faults; fills the TLB."""
     cdef uint32_t flags
     cdef TlbEntry* t
+    cdef TlbEntry* v
     cdef uint64_t key, offset, page = linear & 0xFFFFFFFFFFFFF000ULL
     cdef bint user = is_user(c, who)
     if not walk(c, i, linear, access, user, who == AS_SYSTEM, physical, &flags):
@@ -76,9 +102,14 @@ cdef bint resolve(Cpu* c, Insn* i, uint64_t linear, int access, int who, uint64_
         if c.shared.memory.code_mask[offset >> 12]:
             key += CODE_KEY
         t = &c.tlb_write[(linear >> PAGE_SHIFT) & TLB_MASK]
+        v = &c.victim_write[(linear >> PAGE_SHIFT) & VICTIM_MASK]
     else:
         t = &c.tlb_read[(linear >> PAGE_SHIFT) & TLB_MASK]
-    t.tag = page | key
+        v = &c.victim_read[(linear >> PAGE_SHIFT) & VICTIM_MASK]
+    key |= page
+    if ((t.tag - c.key_user) & 0xFFF) < KEYS_IN_GROUP and t.tag != key:
+        v[0] = t[0]
+    t.tag = key
     t.addend = <uint64_t>(c.shared.memory.backing + offset) - linear
     return True
 
@@ -95,12 +126,18 @@ cdef bint check_alignment(Cpu* c, Insn* i, uint64_t ea, uint32_t size) noexcept 
 
 cdef uint8_t* second_chance(Cpu* c, uint64_t ea, uint32_t size, bint write) noexcept nogil:
     """User pages that supervisor code may touch (SMAP with AC set), and alignment-checked accesses, hit here."""
-    cdef TlbEntry* t = (&c.tlb_write[(ea >> PAGE_SHIFT) & TLB_MASK] if write
-                        else &c.tlb_read[(ea >> PAGE_SHIFT) & TLB_MASK])
+    cdef TlbEntry* t = data_entry(c, ea, write)
     cdef uint64_t page = (ea + size - 1) & 0xFFFFFFFFFFFFF000ULL
-    if t.tag == (page | c.real_key) or (c.cpl != 3 and c.rflags & FLAG_AC and t.tag == (page | c.key_super_ac)):
+    if t.tag == (page | c.real_key):
         return <uint8_t*>(t.addend + ea)
-    return NULL
+    if c.cpl != 3 and c.rflags & FLAG_AC:
+        if t.tag == (page | c.key_super_ac):
+            return <uint8_t*>(t.addend + ea)
+        t = victim(c, ea, write, page | c.key_super_ac)
+        if t != NULL:
+            return <uint8_t*>(t.addend + ea)
+    t = victim(c, ea, write, page | c.real_key)
+    return NULL if t == NULL else <uint8_t*>(t.addend + ea)
 
 cdef inline uint64_t beyond(Cpu* c, uint64_t ea, uint64_t n) noexcept nogil:
     """ea + n, wrapping as the mode's data addresses do; system structures lie above 4 GiB in compatibility mode too."""
@@ -133,12 +170,16 @@ cdef bint load_who(Cpu* c, Insn* i, uint64_t ea, uint32_t size, uint64_t* value,
     cdef uint64_t physical, second
     cdef uint32_t first
     cdef uint64_t low
-    cdef TlbEntry* t = (&c.tlb_write[(ea >> PAGE_SHIFT) & TLB_MASK] if access == WRITE
-                        else &c.tlb_read[(ea >> PAGE_SHIFT) & TLB_MASK])
+    cdef TlbEntry* t = data_entry(c, ea, access == WRITE)
     cdef uint64_t page = (ea + size - 1) & 0xFFFFFFFFFFFFF000ULL
     if t.tag == (page | key_of(c, who)) or (access == WRITE and t.tag == (page | (key_of(c, who) + CODE_KEY))):
         value[0] = load_host(<uint8_t*>(t.addend + ea), size)
         return True
+    if who != AS_CPL:            # AS_CPL comes behind second_chance()
+        t = victim(c, ea, access == WRITE, page | key_of(c, who))
+        if t != NULL:
+            value[0] = load_host(<uint8_t*>(t.addend + ea), size)
+            return True
     if not check_linear(c, i, ea, size):
         return False
     c.vmx.access_size = size
@@ -188,6 +229,11 @@ cdef bint store_who(Cpu* c, Insn* i, uint64_t ea, uint32_t size, uint64_t value,
     if t.tag == (page | (key_of(c, who) + CODE_KEY)):
         store_beside_code(c, t, ea, size, value)
         return True
+    if who != AS_CPL:
+        t = victim(c, ea, True, page | key_of(c, who))
+        if t != NULL:
+            memcpy(<uint8_t*>(t.addend + ea), &value, size)
+            return True
     if not check_linear(c, i, ea, size):
         return False
     c.vmx.access_size = size
@@ -240,8 +286,7 @@ cdef bint slow_store(Cpu* c, Insn* i, uint64_t ea, uint64_t value, uint32_t size
 
 cdef bint probe_who(Cpu* c, Insn* i, uint64_t ea, uint32_t n, bint write, int who) noexcept nogil:
     cdef uint64_t physical, at = ea, end = ea + n
-    cdef TlbEntry* t = (&c.tlb_write[(ea >> PAGE_SHIFT) & TLB_MASK] if write
-                        else &c.tlb_read[(ea >> PAGE_SHIFT) & TLB_MASK])
+    cdef TlbEntry* t = data_entry(c, ea, write)
     if n == 0 or t.tag == (((ea + n - 1) & 0xFFFFFFFFFFFFF000ULL) | key_of(c, who)):
         return True
     if not check_linear(c, i, ea, n):
@@ -349,8 +394,7 @@ cdef uint8_t fetch_byte(Cpu* c, uint64_t physical) noexcept nogil:
     return <uint8_t>load_at(c, NULL, physical, 1)
 
 cdef uint8_t* frame_pointer(Cpu* c, uint64_t linear, uint32_t n, bint write, int cpl) noexcept nogil:
-    cdef TlbEntry* t = (&c.tlb_write[(linear >> PAGE_SHIFT) & TLB_MASK] if write
-                        else &c.tlb_read[(linear >> PAGE_SHIFT) & TLB_MASK])
+    cdef TlbEntry* t = data_entry(c, linear, write)
     if t.tag == (((linear + n - 1) & 0xFFFFFFFFFFFFF000ULL) | (c.key_user if cpl == 3 else c.key_super)):
         return <uint8_t*>(t.addend + linear)
     return NULL

@@ -100,6 +100,8 @@ cdef bint walk_quickly(Cpu* c, uint64_t linear, int access, bint user, uint64_t*
         return False
     elif (user and not every & 4) or (access == WRITE and not every & 2 and (user or c.cr0 & CR0_WP)):
         return False
+    if access == WRITE and not every & 2:
+        c.wp_overridden = 1
     set_entry_flags(c, address, entry, 0x60 if access == WRITE else 0x20, 8)
     physical[0] = (entry & 0x000FFFFFFFFFF000ULL & ~<uint64_t>((1 << shift) - 1)) | (linear & ((<uint64_t>1 << shift) - 1))
     flags[0] = (PAGE_USER if every & 4 else 0) | (PAGE_WRITABLE if access == WRITE else 0)
@@ -288,6 +290,9 @@ cdef bint walk_fully(Cpu* c, Insn* i, uint64_t linear, int access, bint user, bi
                 return page_fault(c, i, linear, error)
         if error & PF_PK:
             return page_fault(c, i, linear, error)
+        # Without WP read-only pages and keys do not keep the supervisor from writing: setting it flushes what was so cached
+        if access == WRITE and not wp and not user and (not allow & 2 or c.cr4 & (CR4_PKE if allow & 4 else CR4_PKS)):
+            c.wp_overridden = 1
     # ---- accessed and dirty flags (4.8)
     if c.virt.second_level == SECOND_LEVEL_EPT:          # setting a flag takes write permission (SDM 3C 29.3.3.2)
         for k in range(depth):

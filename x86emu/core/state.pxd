@@ -519,7 +519,9 @@ cdef struct Cpu:
     uint64_t exec_half       # what exec_entry() flips in an index under that key
     uint16_t key_user, key_super, key_super_ac
     uint16_t next_key
-    uint64_t key_epoch
+    uint32_t victim_hits     # every fourth entry that is found among the victims goes back to its place
+    uint8_t pcids_used       # some key of pcid_key is not that of PCID 0
+    uint8_t wp_overridden    # some write entry may be there only because CR0.WP was clear
     uint16_t pcid_key[4096]
     uint64_t large_filter[64]     # which 2 MiB frames of linear space may have been cached from a large page (hashed bits)
     uint64_t huge_filter[64]      # the same for 1 GiB frames
@@ -542,8 +544,8 @@ cdef struct Cpu:
     Trace* no_link
     uint32_t return_top
     JumpEntry jump_cache[1024]   # by hashed RIP
-    TlbEntry victim_read[8]
-    TlbEntry victim_write[8]
+    TlbEntry victim_read[64]     # what fills of tlb_read and tlb_write pushed out, by the low bits of the page
+    TlbEntry victim_write[64]
     uint64_t delivered[8][256]    # events so far, by kind (EVENT_*) and vector: counters for people
     # --- virtualization: each has a saved and a derived part of its own ---
     Virtualization virt

@@ -107,7 +107,7 @@ cdef bint write_cr0(Cpu* c, Insn* i, uint64_t value) noexcept nogil:
             return False
     c.efer = efer
     c.cr0 = new
-    if changed & (pg | CR0_PE | CR0_WP):
+    if changed & (pg | CR0_PE) or (changed & new & CR0_WP and c.wp_overridden):
         tlb_flush_all(c)
     refresh_mode(c)
     return True

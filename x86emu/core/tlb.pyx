@@ -12,19 +12,14 @@ from x86emu.core.state cimport *
 from x86emu.core.features cimport *
 from x86emu.core.second_level cimport second_level_new_generation
 
-cdef enum:
-    # Keys come in groups of six: user, supervisor, supervisor with AC under SMAP; then the same for write entries of
-    # pages that hold decoded code, which the inline compare never matches. Behind them those of shadow-stack accesses,
-    # user and supervisor, on processors that have them.
-    KEYS_IN_GROUP = 6
-    KEYS_WITH_SHADOW = 8
-
 cdef uint32_t new_keys(Cpu* c) noexcept nogil:
     cdef uint32_t key
     if c.next_key > 0xFF0:
         memset(c.tlb_read, 0, sizeof(c.tlb_read))
         memset(c.tlb_write, 0, sizeof(c.tlb_write))
         memset(c.tlb_exec, 0, sizeof(c.tlb_exec))
+        memset(c.victim_read, 0, sizeof(c.victim_read))
+        memset(c.victim_write, 0, sizeof(c.victim_write))
         memset(c.pcid_key, 0, sizeof(c.pcid_key))
         memset(c.virt.address_spaces, 0, sizeof(c.virt.address_spaces))
         memset(c.large_filter, 0, sizeof(c.large_filter))
@@ -59,9 +54,23 @@ cdef uint32_t guest_keys(Cpu* c, uint32_t pcid) noexcept nogil:
     space.key = key
     return key
 
+cdef void tlb_forget_host(Cpu* c) noexcept nogil:
+    if c.pcids_used:
+        memset(c.pcid_key, 0, sizeof(c.pcid_key))
+        c.pcids_used = 0
+    c.pcid_key[0] = 0
+
+cdef void forget_everything(Cpu* c) noexcept nogil:
+    tlb_forget_host(c)
+    memset(c.virt.address_spaces, 0, sizeof(c.virt.address_spaces))
+    c.virt.last_tag = 0
+    c.wp_overridden = 0
+
 cdef void tlb_take_keys(Cpu* c) noexcept nogil:
     cdef uint32_t pcid = current_pcid(c)
     cdef uint32_t key
+    if unlikely(c.wp_overridden) and c.cr0 & CR0_WP:     # a world switch may have set WP as well
+        forget_everything(c)
     if unlikely(c.virt.guest_mode != GUEST_NONE):
         key = guest_keys(c, pcid)
     else:
@@ -69,6 +78,8 @@ cdef void tlb_take_keys(Cpu* c) noexcept nogil:
         if key == 0:
             key = new_keys(c)
             c.pcid_key[pcid] = <uint16_t>key
+            if pcid:
+                c.pcids_used = 1
     c.key_user = <uint16_t>key
     c.key_super = c.key_user + 1
     c.key_super_ac = c.key_user + 2
@@ -99,13 +110,10 @@ cdef void refresh_key(Cpu* c) noexcept nogil:
         c.tlb_key = NEVER_KEY
 
 cdef void tlb_flush_everything(Cpu* c) noexcept nogil:
+    # The filters of large pages stay: a bit too many only makes an INVLPG flush more, and new_keys() clears them.
     if c.next_key == 0:
         c.next_key = 0xFFF
-    memset(c.pcid_key, 0, sizeof(c.pcid_key))
-    memset(c.virt.address_spaces, 0, sizeof(c.virt.address_spaces))
-    c.virt.last_tag = 0
-    memset(c.large_filter, 0, sizeof(c.large_filter))
-    memset(c.huge_filter, 0, sizeof(c.huge_filter))
+    forget_everything(c)
     second_level_new_generation(c)
     tlb_take_keys(c)
 
@@ -137,6 +145,8 @@ cdef void tlb_flush_page(Cpu* c, uint64_t linear) noexcept nogil:
         return
     c.tlb_read[n].tag = 0
     c.tlb_write[n].tag = 0
+    c.victim_read[n & VICTIM_MASK].tag = 0
+    c.victim_write[n & VICTIM_MASK].tag = 0
     n = (linear >> PAGE_SHIFT) & (EXEC_TLB_SIZE - 1)
     c.tlb_exec[n].tag = 0
     c.tlb_exec[n ^ (EXEC_TLB_SIZE // 2)].tag = 0          # user mode and supervisor mode: exec_entry()
@@ -148,3 +158,6 @@ cdef void drop_write_entries(Cpu* c, uint64_t backing_offset) noexcept nogil:
     for k in range(TLB_SIZE):
         if c.tlb_write[k].tag and ((c.tlb_write[k].addend + (c.tlb_write[k].tag & 0xFFFFFFFFFFFFF000ULL)) == page):
             c.tlb_write[k].tag = 0
+    for k in range(VICTIM_MASK + 1):
+        if c.victim_write[k].tag and ((c.victim_write[k].addend + (c.victim_write[k].tag & 0xFFFFFFFFFFFFF000ULL)) == page):
+            c.victim_write[k].tag = 0

@@ -7,7 +7,7 @@ from x86emu.core.flags cimport read_rflags, write_rflags
 from x86emu.core.features cimport *
 from x86emu.core.physical cimport physical_load, physical_store
 from x86emu.core.page_walk cimport load_pdptes
-from x86emu.core.tlb cimport tlb_take_keys, tlb_forget_tag
+from x86emu.core.tlb cimport tlb_forget_host, tlb_forget_tag, tlb_take_keys
 from x86emu.core.mode cimport refresh_mode, refresh_segment
 from x86emu.core.interrupts cimport deliver_event, deliver_fault, check_debug_trap, DR6_BD
 from x86emu.core.msr cimport read_msr, write_msr
@@ -236,7 +236,7 @@ cdef void load_host_state(Cpu* c) noexcept nogil:
     c.link = NULL
     c.current = NULL
     if had_no_vpid:              # 30.4.3.1: without VPID an exit forgets linear translations
-        memset(c.pcid_key, 0, sizeof(c.pcid_key))
+        tlb_forget_host(c)
     tlb_take_keys(c)
     for seg in range(8):
         refresh_segment(c, seg)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from x86emu.bus.pci import PciFunction
+from x86emu.devices.pm_timer import PmTimer
 
 if TYPE_CHECKING:
     from x86emu.bus.clock import Clock, Event
@@ -116,6 +117,7 @@ class Piix4Acpi(PciFunction):
         self._registers = bytearray(BLOCK_LENGTH)
         self._apm = [0, 0]
         self._region: Region | None = None
+        self._timer = PmTimer(self, clock)
         self._overflows = 0  # how often the timer's top bit had toggled when last looked at
         self._event: Event | None = None
 
@@ -182,7 +184,7 @@ class Piix4Acpi(PciFunction):
 
     def timer(self) -> int:
         """The power management timer: 24 bits at 3.579545 MHz of virtual time."""
-        return self.clock.now() * TIMER_HZ // SECOND_NS & (1 << TIMER_BITS) - 1
+        return self._timer.ticks() & (1 << TIMER_BITS) - 1
 
     def read_block(self, offset: int, size: int) -> int:
         """Registers at PMBASE."""
@@ -222,7 +224,7 @@ class Piix4Acpi(PciFunction):
     # --- timer
 
     def _toggles(self) -> int:
-        return self.clock.now() * TIMER_HZ // SECOND_NS >> TIMER_BITS - 1
+        return self._timer.ticks() >> TIMER_BITS - 1
 
     def _account(self) -> None:
         toggles = self._toggles()
@@ -293,7 +295,7 @@ class Piix4Acpi(PciFunction):
         elif self._region is None:
             self._region = self.bus.ports.map(
                 base, BLOCK_LENGTH, self.read_block, self.write_block, f"{self.name} registers", device=self,
-                may_overlap=True,
+                native=self._timer.native, may_overlap=True,
             )  # fmt: skip
         elif self._region.base != base or not self._region.mapped:
             self.bus.ports.move(self._region, base)
