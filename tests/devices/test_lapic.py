@@ -576,6 +576,20 @@ def test_high_ids_need_an_x2apic() -> None:
     assert LocalApic(300, CpuSignals(), Clock(), ApicBus()).apic_id == 300
 
 
+@pytest.mark.parametrize("x2apic", [False, True])
+def test_the_id_can_be_changed_where_there_is_no_x2apic(x2apic: bool) -> None:
+    board = Board(2, x2apic=x2apic)
+    board.enable()
+    cpu, other = board.cpus
+    other.apic_write(0x20, 0x07000000)
+    assert other.apic_read(0x20) == (0x01000000 if x2apic else 0x07000000)
+    board.ipi(0, 0x55, 7)
+    assert (other.acknowledge() == 0x55) is not x2apic
+    assert board.lapics[1].apic_id == 1
+    board.lapics[1].reset()
+    assert other.apic_read(0x20) == 0x01000000
+
+
 def test_processor_without_an_apic_says_so() -> None:
     with pytest.raises(UserInputError, match="no local APIC"):
         CpuSignals().rdmsr(BASE)

@@ -14,6 +14,7 @@ cdef class LocalApic:
     cdef Clock clock
     cdef Event timer_event
     cdef object pic
+    cdef uint32_t initial_id
     cdef arm_timer(self)
     cdef settle_timer(self)
     cdef send(self, uint64_t icr)

@@ -1,7 +1,8 @@
 # cython: language_level=3
 # Intel SDM vol. 3, chapter 11, "Advanced Programmable Interrupt Controller (APIC)": xAPIC (11.4 to 11.11) and x2APIC
 # (11.12), with the IA32_APIC_BASE and IA32_TSC_DEADLINE registers.
-# Departures: the ID register is read-only; the bus is instantaneous (delivery status is always idle); lowest-priority
+# Departures: the ID register is read-only where there is an x2APIC (which processors let software change it is
+# model-specific, section 11.4.6: the early ones do); the bus is instantaneous (delivery status is always idle); lowest-priority
 # arbitration takes the lowest PPR and then the lowest ID, for the same run every time; focus checking and the
 # suppression of EOI broadcasts are absent (version register bit 24 clear).  The timer's input clock is 1 GHz: one
 # nanosecond of virtual time per tick before the divider, the same as the time-stamp counter.
@@ -49,7 +50,10 @@ cdef void apic_write(void* controller, uint32_t offset, int size, uint64_t value
 
 
 cdef void write_register(ApicState* s, uint32_t offset, uint32_t value) noexcept nogil:
-    if offset == TPR:
+    if offset == ID:
+        if not s.has_x2apic:
+            s.id = value >> 24
+    elif offset == TPR:
         s.tpr = value & 0xFF
         update_intr(s)
     elif offset == EOI:
@@ -297,7 +301,7 @@ cdef class LocalApic:
             raise BusError(f"APIC ID {apic_id} needs an x2APIC; an xAPIC has IDs 0 to 254")
         self.name = f"lapic {apic_id}"
         self.signals, self.clock, self.bus, self.pic = signals, clock, bus, pic
-        self.state.id = apic_id
+        self.state.id = self.initial_id = apic_id
         self.state.bsp = bsp
         self.state.has_x2apic = x2apic
         self.state.has_tsc_deadline = tsc_deadline
@@ -326,6 +330,7 @@ cdef class LocalApic:
 
     def reset(self):
         """The state after RESET (section 11.4.7.1): enabled as an xAPIC at FEE00000h, disabled by software."""
+        self.state.id = self.initial_id
         self.state.base = 0xFEE00000 | BASE_ENABLE | (BASE_BSP if self.state.bsp else 0)
         reset_registers(&self.state)
         self.arm_timer()
@@ -361,7 +366,7 @@ cdef class LocalApic:
     @property
     def apic_id(self):
         """The initial APIC ID."""
-        return self.state.id
+        return self.initial_id
 
     cdef accept(self, int mode, int vector, bint level_triggered):
         """A message for this APIC."""
@@ -476,7 +481,7 @@ cdef class LocalApic:
         """The saved registers, by name."""
         cdef ApicState* s = &self.state
         return {
-            "base": s.base, "tpr": s.tpr, "ldr": s.ldr, "dfr": s.dfr, "svr": s.svr, "esr": s.esr,
+            "id": s.id, "base": s.base, "tpr": s.tpr, "ldr": s.ldr, "dfr": s.dfr, "svr": s.svr, "esr": s.esr,
             "esr_pending": s.esr_pending, "isr": [s.isr[i] for i in range(8)], "tmr": [s.tmr[i] for i in range(8)],
             "irr": [s.irr[i] for i in range(8)], "icr": s.icr, "lvt": [s.lvt[i] for i in range(7)],
             "initial_count": s.initial_count, "divide": s.divide, "timer_start": s.timer_start,
@@ -489,7 +494,8 @@ cdef class LocalApic:
         missing = [key for key in self.save() if key not in state]
         if missing:
             raise UserInputError(f"the saved state of {self.name} lacks {', '.join(missing)}; it is of another version")
-        s.base, s.tpr, s.ldr, s.dfr = state["base"], state["tpr"], state["ldr"], state["dfr"]
+        s.id, s.base, s.tpr = state["id"], state["base"], state["tpr"]
+        s.ldr, s.dfr = state["ldr"], state["dfr"]
         s.svr, s.esr, s.esr_pending, s.icr = state["svr"], state["esr"], state["esr_pending"], state["icr"]
         for i in range(8):
             s.isr[i], s.tmr[i], s.irr[i] = state["isr"][i], state["tmr"][i], state["irr"][i]
