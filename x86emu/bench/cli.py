@@ -33,7 +33,9 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         " (default: kernels guests)",
     )  # fmt: skip
     bench.add_argument("--peers", action="store_true", help="also QEMU TCG, Bochs, Unicorn and v86, where installed")
-    bench.add_argument("--scale", type=int, default=20, help="how much work a kernel does: 1, 4 or 20 (default 20)")
+    bench.add_argument(
+        "--scale", type=int, default=20, help="how much work a kernel does: 1, 4 or 20 (default 20); short ones do most"
+    )
     bench.add_argument("--runs", type=int, default=3, help="interleaved runs of each (default 3)")
     bench.add_argument(
         "--guest-runs", type=int, metavar="N", help="runs of guests, which take long (default: as --runs)"
@@ -98,7 +100,10 @@ def _work(options: argparse.Namespace, scratch: Path) -> list[Work]:
     names = _names(options)
     directory = Path(options.kernels) if options.kernels else kernels.DIRECTORY
     work: dict[str, Work] = {}
-    for kernel in kernels.load([name for name in names if name in kernels.NAMES], options.scale, directory):
+    chosen = kernels.load([name for name in names if name in kernels.NAMES], options.scale, directory)
+    short = [kernel.name for kernel in chosen if kernel.source in kernels.SHORT]
+    longer = {kernel.name: kernel for kernel in kernels.load(short, max(kernels.SCALES), directory)}
+    for kernel in (longer.get(kernel.name, kernel) for kernel in chosen):
         image = kernels.assemble(kernel, scratch, directory=directory)
         flat = kernels.assemble(kernel, scratch, flat=True, directory=directory) if kernel.has_flat else None
         work[kernel.name] = Work(kernel.name, image, flat=flat, kernel=kernel)

@@ -35,6 +35,8 @@ NAMES_VIRTUAL = ("vmrun", "vmresume", "fib-svm", "fib-vmx", "memcpy-svm", "memcp
 NAMES = (*NAMES_64, *NAMES_NATIVE, *NAMES_32, *NAMES_VIRTUAL)
 TRIPS = 100_000  # of vmrun and vmresume, at scale 1
 SCALES = (1, 4, 20)
+SHORT = ("smc", "samepage", "tlb", "pfault", "intr", "real16")
+"""Kernels whose work takes a few milliseconds at the lower scales: `x86emu bench` runs them at the highest."""
 START, END = b"MB-START", b"MB-END"
 RESULT = re.compile(rb"MB-END (\S+) scale=(\d+) insns=(\d+) sum=([0-9a-f]{16}) tsc=([0-9a-f]+) (OK|BAD|UNCHECKED)")
 # What is between the two readings of the time-stamp counter besides the kernel: mb.inc.

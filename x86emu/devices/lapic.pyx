@@ -236,8 +236,9 @@ cdef bint write_base(ApicState* s, uint64_t value) noexcept nogil:
         return False
     s.base = value
     if before and not after:
-        reset_registers(s)
+        reset_registers(s)                  # section 11.4.3: enabled again, it is as after RESET
         with gil:
+            s.id = (<LocalApic>s.owner).initial_id
             (<LocalApic>s.owner).arm_timer()
     elif after == (BASE_ENABLE | BASE_X2APIC) and before == BASE_ENABLE:
         s.ldr = (s.id >> 4) << 16 | <uint32_t>1 << (s.id & 15)      # section 11.12.10.2
