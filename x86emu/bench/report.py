@@ -154,7 +154,8 @@ def text(figures: list[Figure], engines: dict[str, str], facts: dict[str, Any], 
     """The whole report as Markdown."""
     lines = [
         f"{facts['processor']}, {facts['cores']} cores, load {facts['load']:.1f} at the start; {facts['date']}; scale"
-        f" {facts['scale']} (short kernels: 20), {facts['turns']} interleaved runs of each in {facts['minutes']:.0f} minutes.",
+        f" {facts['scale']} (short kernels: 20), {facts['turns']} interleaved runs of each in"
+        f" {facts['minutes']:.0f} minutes.",
         "",
         *(f"- {name}: {version}" for name, version in engines.items()),
         "",
