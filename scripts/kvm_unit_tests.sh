@@ -1,6 +1,6 @@
 #!/bin/bash
 # The scoreboard of kvm-unit-tests in docs/virtualization.md: every run of its configuration, then the sub-tests of
-# svm.flat and vmx.flat one by one.  An hour or so on one core; it can be interrupted and called again, and goes on.
+# svm.flat and vmx.flat one by one.  Twenty minutes on one core; it can be interrupted and called again, and goes on.
 #
 #   usage: kvm_unit_tests.sh BUILD64 [BUILD32]      directories of built kvm-unit-tests, for x86_64 and for i386
 #     RESULTS   where the results are kept (default: build/kvm-unit-tests)
