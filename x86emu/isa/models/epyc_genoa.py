@@ -17,7 +17,7 @@ MODEL = CpuModel(
         X86_64_V2,
         "rdtscp constant_tsc monitor",
         "pclmulqdq aes movbe rdrand rdseed x2apic pcid invpcid xsave xsaveopt xsavec xgetbv1 xsaves",
-        "avx avx2 f16c fma bmi1 bmi2 avx512f vaes vpclmulqdq gfni sha adx fsgsbase smep smap umip pku cet_ss la57 erms",
+        "avx avx2 f16c fma bmi1 bmi2 avx512f vaes vpclmulqdq gfni sha adx fsgsbase smep smap umip pku la57 erms",
         "fsrm clflushopt clwb rdpid wbnoinvd clzero rdpru 3dnowprefetch abm sse4a misalignsse osvw topoext",
         "mmxext fxsr_opt",
         "pdpe1gb arat aperfmperf cr8_legacy extapic svm npt lbrv svm_lock nrip_save tsc_scale vmcb_clean flushbyasid",
