@@ -15,8 +15,8 @@ def near(size: str) -> str:
     """The transfers of one operand size."""
     ctype, width = SIZES[size], BYTES[size]
     checked = (f"if unlikely(not check_{'call' if size == 'q' else 'target'}(c, i, rip)):", "    return")
-    pushed = (f"if unlikely(not call_shadow(c, i, <{ctype}>next_rip_of(c, i), {{}})):", "    return",
-              "expect_return(c, i)")  # fmt: skip
+    expected = ("    return", f"expect_return_{size}(c, i)")
+    pushed = (f"if unlikely(not call_shadow(c, i, <{ctype}>next_rip_of(c, i), {{}})):", *expected)
     follow = ("follow(c, i, rip)", f"goto_indirect_{size}(c, i, rip)")
     out = terminal(
         f"CALL_J{size}_shadow",
@@ -30,7 +30,7 @@ def near(size: str) -> str:
     for form, target in (("R", from_register), ("M", from_memory)):
         call = (*target, *checked, *(line.format("True") for line in pushed))
         out += terminal(f"CALL_{form}{size}_shadow", *call, *follow)
-        plain = (f"if unlikely(not push(c, i, <{ctype}>next_rip_of(c, i))):", "    return", "expect_return(c, i)")
+        plain = (f"if unlikely(not push(c, i, <{ctype}>next_rip_of(c, i))):", *expected)
         out += terminal(f"CALL_{form}{size}_tracked", *target, *checked, *plain, *follow)
         jump = ("if unlikely(not check_target(c, i, rip)):", "    return")
         out += terminal(f"JMP_{form}{size}_tracked", *target, *jump, *follow)

@@ -60,7 +60,7 @@ def unconditional(size: str) -> str:
     ctype = SIZES[size]
     checked = ("if unlikely(not check_target(c, i, rip)):", "    return")
     call_checked = ("if unlikely(not check_call(c, i, rip)):", "    return") if size == "q" else checked
-    pushed = (f"if unlikely(not push(c, i, <{ctype}>next_rip_of(c, i))):", "    return", "expect_return(c, i)")
+    pushed = (f"if unlikely(not push(c, i, <{ctype}>next_rip_of(c, i))):", "    return", f"expect_return_{size}(c, i)")
     out = terminal(f"JMP_J{size}", f"take_{size}(c, i, target_{size}(c, i))")
     direct = f"cdef uint64_t rip = target_{size}(c, i)"
     out += terminal(f"CALL_J{size}_slowly", direct, *call_checked, *pushed, f"take_{size}(c, i, rip)")
@@ -70,7 +70,7 @@ def unconditional(size: str) -> str:
     call = (
         f"(<{ctype}*>(t.addend + linear))[0] = <{ctype}>{here}",
         f"move_sp(c, sp, <{ctype}>0)",
-        "expect_return(c, i)",
+        f"expect_return_{size}(c, i)",
     )
     out += terminal(
         f"CALL_J{size}",
@@ -82,40 +82,49 @@ def unconditional(size: str) -> str:
         "else:",
         f"    CALL_J{size}_slowly(c, i)",
     )
+    wide = size == "q"
     from_register = (f"cdef uint64_t rip = <{ctype}>c.r[i.dst]",)
     from_memory = (
         f"cdef {ctype} rip",
-        "if unlikely(not ld(c, i, ea_of(c, i), &rip)):",
+        f"cdef uint64_t ea = {'wide_' if wide else ''}ea_of(c, i)",
+        "if unlikely(not ld(c, i, ea, &rip)):",
         "    return",
     )
-    for form, target in (("R", from_register), ("M", from_memory)):
-        out += terminal(f"JMP_{form}{size}_slowly", *target, *checked, f"goto_indirect_{size}(c, i, rip)")
-        slow_call = (*target, *call_checked, *pushed, f"goto_indirect_{size}(c, i, rip)")
-        out += terminal(f"CALL_{form}{size}_slowly", *slow_call)
-        # The host mostly mispredicts these branches and then waits for the target: where its page lies is guessed.
-        declared = target if form == "R" else (
-            f"cdef {ctype} rip",
-            f"cdef uint64_t ea = {'wide_' if size == 'q' else ''}ea_of(c, i)",
-            "cdef TlbEntry* e = read_entry(c, ea)",
-            "cdef uint64_t addend = guessed_addend(i)[0]",
-            f"if unlikely(not entry_holds(c, e, ea, <{ctype}>0) or not as_guessed(e, addend)):",
-            "    guessed_addend(i)[0] = e.addend",
-            "    {name}_slowly(c, i)",
-            "    return",
-            f"rip = (<{ctype}*>(addend + ea))[0]",
-        )
+    read = (
+        f"cdef {ctype} rip",
+        from_memory[1],
+        "cdef TlbEntry* e = read_entry(c, ea)",
+        f"if unlikely(not entry_holds(c, e, ea, <{ctype}>0)):",
+        "    {name}_slowly(c, i)",
+        "    return",
+        f"rip = (<{ctype}*>(e.addend + ea))[0]",
+    )
+    # The host mostly mispredicts these branches and then waits for the entry: one that reads its target in memory
+    # asks by its address. In 64-bit code the entry vouches for the target as well.
+    known, by_entry = (allowed, "goto_by")
+    if wide:
+        known, by_entry = ("leads_to(c, entry, rip)", "goto_entry")
+    otherwise = "goto_unknown(c, rip, {})" if wide else "goto_by(c, {}, rip)"
+    for form, slow, target, entry in (
+        ("R", from_register, from_register, "jump_entry(c, rip)"),
+        ("M", from_memory, read, "jump_slot(c, ea)"),
+    ):
+        out += terminal(f"JMP_{form}{size}_slowly", *slow, *checked, otherwise.format(entry))
+        out += terminal(f"CALL_{form}{size}_slowly", *slow, *call_checked, *pushed, otherwise.format(entry))
+        jump = (f"if likely({known}):",)
         for name, tests, work in (
-            (f"JMP_{form}{size}", (f"if likely({allowed}):",), ()),
-            (f"CALL_{form}{size}", (*room[:-1], f"{room[-1].removesuffix('):')} and {allowed}):"), call),
+            (f"JMP_{form}{size}", jump, ()),
+            (f"CALL_{form}{size}", (*room[:-1], f"{room[-1].removesuffix('):')} and {known}):"), call),
         ):
             definitions = [line for line in tests if line.startswith("cdef ")]
             out += terminal(
                 name,
                 *definitions,
-                *(line.format(name=name) for line in declared),
+                *(line.format(name=name) for line in target),
+                f"cdef JumpEntry* entry = {entry}",
                 *(line for line in tests if line not in definitions),
                 *(f"    {line}" for line in work),
-                f"    goto_indirect_{size}(c, i, rip)",
+                f"    {by_entry}(c, entry, rip)",
                 "else:",
                 f"    {name}_slowly(c, i)",
             )
@@ -125,11 +134,13 @@ def unconditional(size: str) -> str:
     out += terminal(
         f"RET_{size}",
         "cdef uint64_t rip",
+        *(("cdef JumpEntry* entry",) if wide else ()),
         *stack_place("c.r[RSP]", "read_entry", ctype),
         f"    rip = (<{ctype}*>(t.addend + linear))[0]",
-        f"    if likely({allowed}):",
+        *(("    entry = jump_entry(c, rip)",) if wide else ()),
+        f"    if likely({known}):",
         f"        {released}",
-        f"        goto_return_{size}(c, i, rip)",
+        f"        {'goto_entry(c, entry, rip)' if wide else f'goto_return_{size}(c, i, rip)'}",
         "    else:",
         f"        RET_{size}_slowly(c, i)",
         "else:",

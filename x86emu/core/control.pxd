@@ -2,13 +2,13 @@
 # Near transfers of control (SDM 2A: JMP, "IF target outside the code segment limit THEN #GP(0)"; SDM 1, 6.3).
 #
 # A trace's terminal record is followed by one record-sized slot with two links: taken, not taken.  aux bit 0 says that
-# the taken target lies in the terminal's page, bit 1 that the fall-through does, so that the link stays valid.  Behind the
-# links a branch through memory keeps the addend by which it read its target last.
+# the taken target lies in the terminal's page, bit 1 that the fall-through does, so that the link stays valid.
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
 from x86emu.core.state cimport *
 from x86emu.core.mmu cimport canonical
 from x86emu.core.trace cimport goto_linked, goto_linked_checked, goto_indirect, expect_return, goto_return
-from x86emu.core.trace cimport goto_indirect_wide, goto_return_wide
+from x86emu.core.trace cimport goto_indirect_wide, goto_by, goto_entry, goto_unknown
+from x86emu.core.trace cimport jump_entry, jump_slot, leads_to
 from x86emu.core.control_far cimport take_far, fall_far, refuse_target, refuse_call
 
 cdef inline bint target_allowed(Cpu* c, uint64_t rip) noexcept nogil:
@@ -20,14 +20,6 @@ cdef inline bint target_allowed(Cpu* c, uint64_t rip) noexcept nogil:
 # By operand size: one of 64 bits is 64-bit mode's.
 cdef inline bint target_allowed_q(Cpu* c, uint64_t rip) noexcept nogil:
     return rip + 0x800000000000ULL < 0x1000000000000ULL
-
-cdef inline uint64_t* guessed_addend(Insn* i) noexcept nogil:
-    return <uint64_t*>&i[1] + 2
-
-cdef inline bint as_guessed(TlbEntry* e, uint64_t addend) noexcept nogil:
-    """Whether the addends are the same; what differs does so by 8 and more, but a compiler that saw an equality might use
-    the one that has to be waited for."""
-    return e.addend - addend < 8
 
 cdef inline bint target_allowed_d(Cpu* c, uint64_t rip) noexcept nogil:
     return target_allowed(c, rip)
@@ -115,7 +107,17 @@ cdef inline void goto_indirect_w(Cpu* c, Insn* i, uint64_t rip) noexcept nogil:
     goto_indirect(c, i, rip)
 
 cdef inline void goto_return_q(Cpu* c, Insn* i, uint64_t rip) noexcept nogil:
-    goto_return_wide(c, i, rip)
+    goto_indirect_wide(c, i, rip)
+
+# What a near CALL leaves for the RET that belongs to it.
+cdef inline void expect_return_q(Cpu* c, Insn* i) noexcept nogil:
+    pass                             # in 64-bit code returns are found by the table of indirect branches
+
+cdef inline void expect_return_d(Cpu* c, Insn* i) noexcept nogil:
+    expect_return(c, i)
+
+cdef inline void expect_return_w(Cpu* c, Insn* i) noexcept nogil:
+    expect_return(c, i)
 
 cdef inline void goto_return_d(Cpu* c, Insn* i, uint64_t rip) noexcept nogil:
     goto_return(c, i, rip)

@@ -388,6 +388,8 @@ cdef struct Insn:            # 32 bytes
     int64_t imm              # immediate, sign-extended; branches: target relative to the trace's start; or a pointer
 
 cdef struct JumpEntry:       # where an indirect branch went to
+    uint64_t rip
+    uint64_t key             # Cpu.fetch_key under which rip led to the trace
     Trace* trace
     handler_t first          # its first record's: what the host waits for when it has mispredicted the branch
 
@@ -517,6 +519,8 @@ cdef struct Cpu:
     int64_t slice            # length of the running slice; retired = retired_base + slice - budget
     uint64_t real_key        # the address-space key now in force (tlb_key, but never the never-matching one)
     uint64_t exec_half       # what exec_entry() flips in an index under that key
+    uint64_t fetch_key       # real_key, and above it how often translations of code were forgotten: never 0
+    uint64_t fetch_epoch
     uint16_t key_user, key_super, key_super_ac
     uint16_t next_key
     uint32_t victim_hits     # every fourth entry that is found among the victims goes back to its place
@@ -543,7 +547,8 @@ cdef struct Cpu:
     Trace** return_links[32] # where the last near CALLs keep the trace behind them: RET looks there first
     Trace* no_link
     uint32_t return_top
-    JumpEntry jump_cache[1024]   # by hashed RIP
+    JumpEntry jump_cache[4096]   # by hashed RIP
+    JumpEntry slot_cache[1024]   # of branches through memory: by where they read their target
     TlbEntry victim_read[64]     # what fills of tlb_read and tlb_write pushed out, by the low bits of the page
     TlbEntry victim_write[64]
     uint64_t delivered[8][256]    # events so far, by kind (EVENT_*) and vector: counters for people

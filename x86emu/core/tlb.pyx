@@ -12,6 +12,14 @@ from x86emu.core.state cimport *
 from x86emu.core.features cimport *
 from x86emu.core.second_level cimport second_level_new_generation
 
+cdef enum:
+    KEY_BITS = 12
+
+cdef void forget_fetches(Cpu* c) noexcept nogil:
+    """What indirect branches remember of translations holds no more."""
+    c.fetch_epoch += 1 << KEY_BITS
+    c.fetch_key = c.fetch_epoch | c.real_key
+
 cdef uint32_t new_keys(Cpu* c) noexcept nogil:
     cdef uint32_t key
     if c.next_key > 0xFF0:
@@ -25,6 +33,7 @@ cdef uint32_t new_keys(Cpu* c) noexcept nogil:
         memset(c.large_filter, 0, sizeof(c.large_filter))
         memset(c.huge_filter, 0, sizeof(c.huge_filter))
         c.next_key = 1
+        forget_fetches(c)
     key = c.next_key
     c.next_key += KEYS_WITH_SHADOW if c.features[<int>FEATURE_CET_SS] else KEYS_IN_GROUP
     return key
@@ -104,6 +113,7 @@ cdef void forget_pcid(Cpu* c, uint32_t pcid) noexcept nogil:
 
 cdef void refresh_key(Cpu* c) noexcept nogil:
     c.real_key = c.key_user if c.cpl == 3 else c.key_super
+    c.fetch_key = c.fetch_epoch | c.real_key
     c.exec_half = (c.real_key & 1) * (EXEC_TLB_SIZE // 2)
     c.tlb_key = c.real_key
     if c.cpl == 3 and c.cr0 & CR0_AM and c.rflags & FLAG_AC:
@@ -150,6 +160,7 @@ cdef void tlb_flush_page(Cpu* c, uint64_t linear) noexcept nogil:
     n = (linear >> PAGE_SHIFT) & (EXEC_TLB_SIZE - 1)
     c.tlb_exec[n].tag = 0
     c.tlb_exec[n ^ (EXEC_TLB_SIZE // 2)].tag = 0          # user mode and supervisor mode: exec_entry()
+    forget_fetches(c)
 
 cdef void drop_write_entries(Cpu* c, uint64_t backing_offset) noexcept nogil:
     """A page has got its first decoded code: stores to it must go the slow way from now on."""

@@ -101,9 +101,10 @@ cdef inline void goto_linked_checked(Cpu* c, Insn* i, uint64_t rip, Trace** link
 # Looks for the trace at a backing address in the hash, keeps it in cache, and goes on with it. Tail position.
 cdef void goto_uncached(Cpu* c, uint64_t address, uint64_t rip, Trace** cache) noexcept nogil
 
-cdef inline void goto_cached_in(Cpu* c, uint64_t rip, Trace** cache, bint wide) noexcept nogil:
-    """goto_cached(); wide: known to be 64-bit code, which has neither base nor limit."""
-    cdef uint64_t linear = rip if wide else rip + c.cs_base
+cdef inline void goto_cached(Cpu* c, Insn* i, uint64_t rip, Trace** cache) noexcept nogil:
+    """Goes on at any rip (checked against limit and canonical form by the caller); cache[0] is tried first, whatever
+    trace it holds: what identifies a trace is compared. Tail position."""
+    cdef uint64_t linear = rip + c.cs_base
     cdef TlbEntry* e = exec_entry(c, linear)
     cdef uint64_t address = linear + e.addend
     cdef Trace* t = cache[0]
@@ -112,7 +113,7 @@ cdef inline void goto_cached_in(Cpu* c, uint64_t rip, Trace** cache, bint wide) 
         return
     if likely(t != NULL and t.address == address and t.mode == c.mode):
         c.budget -= t.n
-        if unlikely(c.budget < 0 or (not wide and rip + t.n_bytes - 1 > c.cs_high)):
+        if unlikely(c.budget < 0 or rip + t.n_bytes - 1 > c.cs_high):
             c.budget += t.n
             cache[0] = NULL          # it may be stale
             return
@@ -123,49 +124,67 @@ cdef inline void goto_cached_in(Cpu* c, uint64_t rip, Trace** cache, bint wide) 
     else:
         goto_uncached(c, address, rip, cache)
 
-cdef inline void goto_cached(Cpu* c, Insn* i, uint64_t rip, Trace** cache) noexcept nogil:
-    """Goes on at any rip (checked against limit and canonical form by the caller); cache[0] is tried first, whatever
-    trace it holds: what identifies a trace is compared. Tail position."""
-    goto_cached_in(c, rip, cache, False)
+# ----- indirect branches, by a table of where they went -----
+#
+# The host mispredicts where such branches go, and waits for the first handler's address: the table has it, so that it
+# does not depend on the trace.  In 64-bit code, where linear addresses are offsets, an entry under the key now in force
+# stands for the translation and for the checks of the target as well.
 
-# The same for a branch that goes to several places: finds the trace in the hash and puts it into the table.
-cdef void goto_unknown(Cpu* c, uint64_t address, uint64_t rip, JumpEntry* entry) noexcept nogil
+cdef inline JumpEntry* jump_entry(Cpu* c, uint64_t rip) noexcept nogil:
+    return <JumpEntry*>(<uint8_t*>c.jump_cache + (((rip << 5) ^ (rip >> 4)) & (4095 << 5)))
 
-cdef inline void goto_table(Cpu* c, uint64_t rip, bint wide) noexcept nogil:
-    """goto_cached() with the processor's table of indirect targets. The host mispredicts where such branches go, and waits
-    for the first handler's address: the table has it, so that it does not depend on the trace. Tail position."""
-    cdef uint64_t linear = rip if wide else rip + c.cs_base
-    cdef TlbEntry* e = exec_entry(c, linear)
-    cdef uint64_t address = linear + e.addend
-    cdef JumpEntry* entry = <JumpEntry*>(<uint8_t*>c.jump_cache + (((rip << 4) ^ (rip >> 5)) & (1023 << 4)))
+cdef inline JumpEntry* jump_slot(Cpu* c, uint64_t ea) noexcept nogil:
+    """The entry of a branch that reads its target at ea: known sooner than the target, which it has only to confirm."""
+    return <JumpEntry*>(<uint8_t*>c.slot_cache + ((ea << 2) & (1023 << 5)))
+
+cdef inline bint leads_to(Cpu* c, JumpEntry* entry, uint64_t rip) noexcept nogil:
+    """Whether 64-bit code at rip is the entry's trace."""
+    return entry.rip == rip and entry.key == c.fetch_key and entry.trace.mode == c.mode
+
+cdef inline void goto_entry(Cpu* c, JumpEntry* entry, uint64_t rip) noexcept nogil:
+    """Goes on with what leads_to() has found. Tail position."""
     cdef handler_t first = entry.first
     cdef Trace* t = entry.trace
     c.r[REG_RIP] = rip
-    if unlikely(e.tag != ((linear & 0xFFFFFFFFFFFFF000ULL) | c.real_key)):
+    c.budget -= t.n
+    if unlikely(c.budget < 0):
+        c.budget += t.n
+        entry.key = 0                # it may be stale
+        entry.trace = NULL
         return
-    if likely(t != NULL and t.address == address and t.mode == c.mode):
-        c.budget -= t.n
-        if unlikely(c.budget < 0 or (not wide and rip + t.n_bytes - 1 > c.cs_high)):
-            c.budget += t.n
-            entry.trace = NULL       # it may be stale
-            return
-        if LOOP_FORM:
-            c.next = &t.insns[0]
-        else:
-            first(c, &t.insns[0])
+    if LOOP_FORM:
+        c.next = &t.insns[0]
     else:
-        goto_unknown(c, address, rip, entry)
+        first(c, &t.insns[0])
 
-cdef inline void goto_indirect(Cpu* c, Insn* i, uint64_t rip) noexcept nogil:
-    """Goes on at any rip, checked as for goto_cached(), where the branch goes to several places. Tail position."""
-    goto_table(c, rip, False)
+# What is not in the table: finds the trace in the hash and puts it there, or goes back to the run loop.
+cdef void goto_unknown(Cpu* c, uint64_t rip, JumpEntry* entry) noexcept nogil
 
 cdef inline void goto_indirect_wide(Cpu* c, Insn* i, uint64_t rip) noexcept nogil:
     """goto_indirect() within 64-bit code."""
-    goto_table(c, rip, True)
+    cdef JumpEntry* entry = jump_entry(c, rip)
+    if likely(leads_to(c, entry, rip)):
+        goto_entry(c, entry, rip)
+    else:
+        goto_unknown(c, rip, entry)
+
+cdef inline void goto_by(Cpu* c, JumpEntry* entry, uint64_t rip) noexcept nogil:
+    """Goes on at any rip, checked as for goto_cached(), where the branch goes to several places. Tail position."""
+    cdef uint64_t linear = rip + c.cs_base
+    cdef TlbEntry* e = exec_entry(c, linear)
+    cdef Trace* t = entry.trace
+    if likely(t != NULL and t.address == linear + e.addend and t.mode == c.mode
+              and e.tag == ((linear & 0xFFFFFFFFFFFFF000ULL) | c.real_key) and rip + t.n_bytes - 1 <= c.cs_high):
+        goto_entry(c, entry, rip)
+    else:
+        goto_unknown(c, rip, entry)
+
+cdef inline void goto_indirect(Cpu* c, Insn* i, uint64_t rip) noexcept nogil:
+    """goto_by() with the entry of the target."""
+    goto_by(c, jump_entry(c, rip), rip)
 
 cdef inline void expect_return(Cpu* c, Insn* i) noexcept nogil:
-    """A near CALL: the RET that belongs to it will look into the call's second link."""
+    """A near CALL outside 64-bit code: the RET that belongs to it will look into the call's second link."""
     c.return_top = (c.return_top + 1) & 31
     c.return_links[c.return_top] = <Trace**>&i[1] + 1
 
@@ -178,8 +197,4 @@ cdef inline Trace** expected_return(Cpu* c) noexcept nogil:
 
 cdef inline void goto_return(Cpu* c, Insn* i, uint64_t rip) noexcept nogil:
     """A near RET: goto_cached() with the second link of the CALL that it most likely belongs to. Tail position."""
-    goto_cached_in(c, rip, expected_return(c), False)
-
-cdef inline void goto_return_wide(Cpu* c, Insn* i, uint64_t rip) noexcept nogil:
-    """goto_return() within 64-bit code."""
-    goto_cached_in(c, rip, expected_return(c), True)
+    goto_cached(c, i, rip, expected_return(c))

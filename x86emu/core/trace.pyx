@@ -215,12 +215,14 @@ cdef void goto_uncached(Cpu* c, uint64_t address, uint64_t rip, Trace** cache) n
     cache[0] = t
     enter_trace(c, t)
 
-cdef void goto_unknown(Cpu* c, uint64_t address, uint64_t rip, JumpEntry* entry) noexcept nogil:
-    cdef Trace* t = c.shared.hash[trace_bucket(address, c.mode)]
-    while t != NULL and (t.address != address or t.mode != c.mode):
-        t = t.hash_next
-    if unlikely(t == NULL or t.second_page != NOTHING or is_stale(t)):
-        return
+cdef void goto_unknown(Cpu* c, uint64_t rip, JumpEntry* entry) noexcept nogil:
+    cdef Trace* t
+    c.r[REG_RIP] = rip
+    t = probe_trace(c, rip)
+    if unlikely(t == NULL or is_stale(t)):
+        return                   # none yet, or it crosses a page: the run loop builds it, or checks its second page
+    entry.rip = rip
+    entry.key = c.fetch_key
     entry.trace = t
     entry.first = t.insns[0].fn
     enter_trace(c, t)
@@ -232,6 +234,7 @@ cdef void flush_traces(Shared* s) noexcept nogil:
     for n in range(s.n_cpus):
         memset(s.cpus[n].return_links, 0, sizeof(s.cpus[n].return_links))
         memset(s.cpus[n].jump_cache, 0, sizeof(s.cpus[n].jump_cache))
+        memset(s.cpus[n].slot_cache, 0, sizeof(s.cpus[n].slot_cache))
         s.cpus[n].no_link = NULL
     cdef uint64_t pages = s.memory.backing_size >> 12
     madvise(s.hash, TRACE_HASH * sizeof(Trace*), MADV_DONTNEED)
