@@ -350,6 +350,23 @@ def test_what_was_pushed_out_is_invalidated_as_well(flush: str) -> None:
     assert [machine.memory.read(FRAMES + page + low, 1)[0] for page in (0, 0x1000)] == [1, 5]
 
 
+@pytest.mark.parametrize("call", ["ffd3", "41ff13"], ids=["CALL rbx", "CALL [r11]"])
+@pytest.mark.parametrize("flush", ["0f013b", "410f22d9", "410f22e2"], ids=["INVLPG", "CR3", "CR4.PGE"])
+def test_indirect_calls_follow_the_translation(flush: str, call: str) -> None:
+    machine = _plain("4-level")
+    low, slot = LINEAR["4-level"] & 0xFFF, FRAMES + 0x3000
+    for page in (1, 2):
+        # mov ecx, page; ret
+        machine.memory.write(FRAMES + (page - 1) * 0x1000 + low, bytes([0xB9, page, 0, 0, 0, 0xC3]))
+    machine.memory.write(slot, struct.pack("<Q", LINEAR["4-level"]))
+    # twice, so that the branch knows its way; mov esi,ecx; mov [rdx],r8; once before the flush and once behind it
+    machine.run(
+        f"{call} {call} 89ce 4c8902 {call} 89cd {flush} {call}", rbx=LINEAR["4-level"], rdx=machine.entry_address(3),
+        r8=FRAMES + 0x1000 | P | W | U, r9=machine.root, r10=machine.cpu.cr4 | 0x80, r11=slot,
+    )  # fmt: skip
+    assert (machine.cpu.rsi, machine.cpu.rbp, machine.cpu.rcx) == (1, 1, 2)
+
+
 def test_store_by_a_pushed_out_translation_changes_decoded_code() -> None:
     machine = _plain("4-level")
     code = FRAMES + (LINEAR["4-level"] & 0xFFF)
