@@ -21,5 +21,6 @@ cdef void tlb_take_keys(Cpu* c) noexcept nogil              # after a world swit
 cdef void tlb_new_address_space(Cpu* c) noexcept nogil      # MOV CR3 without the no-flush bit
 cdef void tlb_flush_pcid(Cpu* c, uint32_t pcid) noexcept nogil
 cdef void tlb_flush_page(Cpu* c, uint64_t linear) noexcept nogil
+cdef void switch_pkrs(Cpu* c, uint32_t rights) noexcept nogil  # a world switch loads it
 cdef void refresh_key(Cpu* c) noexcept nogil               # CPL or RFLAGS.AC alone changed (STAC, CLAC)
 cdef void drop_write_entries(Cpu* c, uint64_t backing_offset) noexcept nogil

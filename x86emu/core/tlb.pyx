@@ -127,6 +127,11 @@ cdef void tlb_flush_everything(Cpu* c) noexcept nogil:
     second_level_new_generation(c)
     tlb_take_keys(c)
 
+cdef void switch_pkrs(Cpu* c, uint32_t rights) noexcept nogil:
+    if c.pkrs != rights:                 # the old one's are in every space's entries
+        c.pkrs = rights
+        tlb_flush_everything(c)
+
 cdef void tlb_flush_all(Cpu* c) noexcept nogil:
     cdef int k
     if c.virt.guest_mode == GUEST_NONE:

@@ -12,7 +12,7 @@ from x86emu.core.features cimport *
 from x86emu.core.physical cimport backing_of
 from x86emu.core.physical cimport physical_load
 from x86emu.core.page_walk cimport load_pdptes
-from x86emu.core.tlb cimport tlb_forget_tag, tlb_take_keys, tlb_flush_everything
+from x86emu.core.tlb cimport tlb_forget_tag, switch_pkrs, tlb_take_keys, tlb_flush_everything
 from x86emu.core.mode cimport refresh_mode, refresh_segment
 from x86emu.core.cet cimport cet_reserved
 from x86emu.core.model cimport ProcessorModel
@@ -239,6 +239,8 @@ cdef void load_control_registers(Cpu* c) noexcept nogil:
         c.s_cet = vget(c, F_GUEST_S_CET)
         c.ssp = vget(c, F_GUEST_SSP)
         c.interrupt_ssp_table = vget(c, F_GUEST_INTERRUPT_SSP_TABLE)
+    if v.entry_controls >> ENTRY_LOAD_PKRS & 1:
+        switch_pkrs(c, <uint32_t>vget(c, F_GUEST_PKRS))
 
 cdef void load_segments(Cpu* c) noexcept nogil:
     cdef int k

@@ -7,7 +7,7 @@ from x86emu.core.flags cimport read_rflags, write_rflags
 from x86emu.core.features cimport *
 from x86emu.core.physical cimport physical_load, physical_store
 from x86emu.core.page_walk cimport load_pdptes
-from x86emu.core.tlb cimport tlb_forget_host, tlb_forget_tag, tlb_take_keys
+from x86emu.core.tlb cimport switch_pkrs, tlb_forget_host, tlb_forget_tag, tlb_take_keys
 from x86emu.core.mode cimport refresh_mode, refresh_segment
 from x86emu.core.interrupts cimport deliver_event, deliver_fault, check_debug_trap, DR6_BD
 from x86emu.core.msr cimport read_msr, write_msr
@@ -75,6 +75,8 @@ cdef void save_guest_state(Cpu* c) noexcept nogil:
         vput(c, F_GUEST_S_CET, c.s_cet)
         vput(c, F_GUEST_SSP, c.ssp)
         vput(c, F_GUEST_INTERRUPT_SSP_TABLE, c.interrupt_ssp_table)
+    if capability(c, 4) >> (32 + ENTRY_LOAD_PKRS) & 1:
+        vput(c, F_GUEST_PKRS, c.pkrs)
     for k in range(8):
         s = &c.seg[k]
         vput(c, F_GUEST_ES_SELECTOR + 8 * k, s.selector)
@@ -208,6 +210,8 @@ cdef void load_host_state(Cpu* c) noexcept nogil:
         c.s_cet = vget(c, F_HOST_S_CET)
         c.ssp = vget(c, F_HOST_SSP)
         c.interrupt_ssp_table = vget(c, F_HOST_INTERRUPT_SSP_TABLE)
+    if v.exit_controls >> EXIT_LOAD_PKRS & 1:
+        switch_pkrs(c, <uint32_t>vget(c, F_HOST_PKRS))
     host_segment(c, CS, vget(c, F_HOST_CS_SELECTOR), 0, 0xA09B if wide else 0xC09B)
     host_segment(c, SS, vget(c, F_HOST_SS_SELECTOR), 0, 0xC093)
     host_segment(c, DS, vget(c, F_HOST_DS_SELECTOR), 0, 0xC093)

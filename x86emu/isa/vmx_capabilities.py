@@ -35,9 +35,12 @@ TERTIARY = {"enable_hlat": 1, "ept_paging_write": 2, "guest_paging_verification"
 EXIT = {
     "save_debug_controls": 2, "host_address_space_size": 9, "acknowledge_interrupt_on_exit": 15, "save_pat": 18,
     "load_pat": 19, "save_efer": 20, "load_efer": 21, "save_preemption_timer": 22,
-    "load_cet_state": 28,
+    "load_cet_state": 28, "load_pkrs": 29,
 }  # fmt: skip
-ENTRY = {"load_debug_controls": 2, "ia32e_mode_guest": 9, "load_pat": 14, "load_efer": 15, "load_cet_state": 20}
+ENTRY = {
+    "load_debug_controls": 2, "ia32e_mode_guest": 9, "load_pat": 14, "load_efer": 15, "load_cet_state": 20,
+    "load_pkrs": 22,
+}  # fmt: skip
 
 PIN_DEFAULT1, PRIMARY_DEFAULT1, EXIT_DEFAULT1, ENTRY_DEFAULT1 = 0x16, 0x0401E172, 0x00036DFF, 0x000011FF
 FIRST_MSR = 0x480
@@ -87,6 +90,8 @@ def capability_msrs(features: Set[str]) -> list[int]:
     enforced = modern and bool(features & {"cet_ss", "cet_ibt"})
     if not enforced:
         without.add("load_cet_state")
+    if not modern or "pks" not in features:
+        without.add("load_pkrs")
     tertiary = _bits(TERTIARY, without) if modern else 0
     if not tertiary:
         without.add("activate_tertiary_controls")

@@ -98,6 +98,7 @@ host_cet_wp | 27.2.2 | host_cr4 >> 23 & 1 and not host_cr0 >> 16 & 1 | host CR4.
 host_s_cet | 27.2.2 | EXIT.load_cet_state and bad_cet(host_s_cet) | host IA32_S_CET is not canonical, or has a reserved bit or both SUPPRESS and TRACKER set
 host_ssp | 27.2.2 | EXIT.load_cet_state and (host_ssp & 3 or not canonical(host_ssp)) | host SSP is not 4-byte aligned or not canonical
 host_interrupt_ssp_table | 27.2.2 | EXIT.load_cet_state and not canonical(host_interrupt_ssp_table) | host IA32_INTERRUPT_SSP_TABLE_ADDR is not canonical
+host_pkrs | 27.2.2 | EXIT.load_pkrs and host_pkrs >> 32 | bits 63:32 of host IA32_PKRS are not 0
 host_selector_rpl | 27.2.3 | (host_cs_selector | host_ss_selector | host_ds_selector | host_es_selector | host_fs_selector | host_gs_selector | host_tr_selector) & 7 | a host selector has RPL or TI not 0
 host_cs_null | 27.2.3 | host_cs_selector == 0 | the host CS selector is 0
 host_tr_null | 27.2.3 | host_tr_selector == 0 | the host TR selector is 0
@@ -132,6 +133,7 @@ efer_lme | 27.3.1.1 | ENTRY.load_efer and guest_cr0 >> 31 & 1 and (guest_efer >>
 cet_wp | 27.3.1.1 | guest_cr4 >> 23 & 1 and not guest_cr0 >> 16 & 1 | guest CR4.CET is 1 and CR0.WP is 0
 s_cet | 27.3.1.1 | ENTRY.load_cet_state and bad_cet(guest_s_cet) | guest IA32_S_CET is not canonical, or has a reserved bit or both SUPPRESS and TRACKER set
 interrupt_ssp_table | 27.3.1.1 | ENTRY.load_cet_state and not canonical(guest_interrupt_ssp_table) | guest IA32_INTERRUPT_SSP_TABLE_ADDR is not canonical
+pkrs | 27.3.1.1 | ENTRY.load_pkrs and guest_pkrs >> 32 | bits 63:32 of guest IA32_PKRS are not 0
 tr_ti | 27.3.1.2 | guest_tr_selector & 4 | TI of guest TR is 1
 ldtr_ti | 27.3.1.2 | USABLE(ldtr) and guest_ldtr_selector & 4 | TI of guest LDTR is 1
 ss_rpl | 27.3.1.2 | not V86 and not SEC.unrestricted_guest and guest_ss_selector & 3 != guest_cs_selector & 3 | RPL of guest SS differs from RPL of CS

@@ -74,9 +74,11 @@ _TABLE = """
 280C | guest_pdpte1 | secondary:1
 280E | guest_pdpte2 | secondary:1
 2810 | guest_pdpte3 | secondary:1
+2818 | guest_pkrs | entry:22
 2C00 | host_pat | exit:19
 2C02 | host_efer | exit:21
 2C04 | host_perf_global_ctrl | exit:12
+2C06 | host_pkrs | exit:29
 4000 | pin_controls | -
 4002 | primary_controls | -
 4004 | exception_bitmap | -
