@@ -121,7 +121,8 @@ def test_kvm(case: Case, tmp_path: Path, record_property: Callable[[str, object]
     second_level = SECOND_LEVEL[case.cpu] and not case.shadow
     assert f" {case.paging}={'Y' if second_level else 'N'} " in run.serial
     by_reason = exits(run)
-    assert (by_reason.get("EPT violation", 0) + by_reason.get("NPF", 0) > 1000) == second_level, by_reason
+    # Few where KVM may leave large executable pages whole: ARCH_CAPABILITIES says IF_PSCHANGE_MC_NO.
+    assert (by_reason.get("EPT violation", 0) + by_reason.get("NPF", 0) > 100) == second_level, by_reason
     if "," in case.vmm:
         assert by_reason["VMRESUME" if case.cpu in INTEL else "VMRUN"] > 1000, by_reason
     seconds = cast(float, run.counters["cpu_seconds"])

@@ -53,10 +53,11 @@ SLOW = [
 slow = cast(Callable[..., Callable[..., None]], pytest.mark.slow)
 
 
-def run(case: Case, tmp_path: Path) -> Run:
+def run(case: Case, tmp_path: Path, options: str = "") -> Run:
     xen = "com1=115200,8n1 console=com1 noreboot=1 dom0_mem=" + ("512M" if case.guest else "384M")
     if case.dom0 == "pvh":
         xen += " dom0=pvh dom0-iommu=none no-real-mode"
+    xen += options
     linux = "console=hvc0 cryptomgr.notests gk.run=xen" + (f" gk.guest={case.guest}" if case.guest else "")
     initrd = guest("xen-xl.cpio.gz" if case.guest else "xen.cpio.gz")
     return boot(
@@ -82,6 +83,15 @@ def check(done: Run, case: Case) -> None:
 @pytest.mark.parametrize("case", QUICK, ids=str)
 def test_a_dom0_boots(case: Case, tmp_path: Path) -> None:
     check(run(case, tmp_path), case)
+
+
+def test_shadow_stacks_of_xen_with_svm(tmp_path: Path) -> None:
+    """Xen's own supervisor shadow stacks across VMRUN; without SPEC_CTRL it takes retpolines, which they refuse."""
+    case = Case("epyc_genoa", "pvh")
+    done = run(case, tmp_path, " loglvl=all")
+    assert "BTI-Thunk: JMP" in done.serial, done
+    assert "Enabling Supervisor Shadow Stacks" in done.serial, done
+    check(done, case)
 
 
 @slow

@@ -47,7 +47,7 @@ class BareMachine:
         self._tables()
         for cpu in reversed(self.engine.cpus):
             self.cpu = cpu
-            self._enter(cpl)
+            self.enter(cpl)
 
     def _tables(self) -> None:
         memory = self.memory
@@ -73,7 +73,8 @@ class BareMachine:
             for vector in range(256):
                 memory.write(vector * 4, struct.pack("<HH", STUBS + vector, 0))
 
-    def _enter(self, cpl: int) -> None:
+    def enter(self, cpl: int = 0) -> None:
+        """Puts the processor into the mode of the tests."""
         cpu = self.cpu
         if self.mode == "real":
             for name in ("cs", "ss", "ds", "es", "fs", "gs"):

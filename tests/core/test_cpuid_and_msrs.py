@@ -114,7 +114,7 @@ def test_cpuid_is_no_instruction_of_the_80386() -> None:
     assert BareMachine("protected", "i80386").fault("0f32") == UD
 
 
-@pytest.mark.parametrize("number", [0x12345678, 0x3A, 0x480, 0xC0010008, 0x48])
+@pytest.mark.parametrize("number", [0x12345678, 0x3A, 0x480, 0xC0010008, 0x4A])
 def test_unknown_msrs(number: int) -> None:
     m = BareMachine()
     with pytest.raises(Fault) as read:

@@ -75,7 +75,10 @@ def test_every_feature_with_instructions_has_rows() -> None:
         lfence_serializing mca mce misalignsse mmxext mp mtrr null_sel_clr_base nx pae pat pcid pdpe1gb pentium pge pse
         pse36 smep ss topoext tsc_adjust tsc_deadline umip vme x2apic xgetbv1 zero_fcs_fds
         npt lbrv svm_lock nrip_save tsc_scale vmcb_clean flushbyasid decodeassists pausefilter pfthreshold
-        v_vmsave_vmload vgif branch16 avic x2avic gmet vnmi idle_hlt svme_addr_chk perfctr_core pks cet_ibt""".split()
+        v_vmsave_vmload vgif branch16 avic x2avic gmet vnmi idle_hlt svme_addr_chk perfctr_core pks cet_ibt
+        arch_capabilities spec_ctrl stibp flush_l1d ssbd intel_psfd ipred_ctrl rrsba_ctrl bhi_ctrl
+        ibpb ibrs amd_stibp ibrs_always_on stibp_always_on ibrs_preferred ibrs_same_mode amd_ssbd amd_psfd btc_no
+        ibpb_ret""".split()
     )
     silent |= VMX_FEATURES
     with_rows = {row.feature for row in load_rows()}

@@ -359,6 +359,40 @@ cdef bint read_writeonly(Cpu* c, Insn* i, uint32_t number, uint64_t* value) noex
 cdef bint write_writeonly(Cpu* c, Insn* i, uint32_t number, uint64_t value) noexcept nogil:
     return True
 
+cdef bint read_command(Cpu* c, Insn* i, uint32_t number, uint64_t* value) noexcept nogil:
+    return False                 # write-only
+
+cdef bint write_command(Cpu* c, Insn* i, uint32_t number, uint64_t value) noexcept nogil:
+    """IBPB of PRED_CMD, L1D_FLUSH of FLUSH_CMD: nothing to forget, nothing to flush."""
+    return value <= 1
+
+cdef bint read_spec_ctrl(Cpu* c, Insn* i, uint32_t number, uint64_t* value) noexcept nogil:
+    value[0] = c.spec_ctrl
+    return True
+
+cdef bint write_spec_ctrl(Cpu* c, Insn* i, uint32_t number, uint64_t value) noexcept nogil:
+    """SDM 4, table 2-2; APM 2, 3.2.9: each bit is there with its bit of CPUID."""
+    cdef const uint8_t* f = c.features
+    cdef uint64_t valid = 0
+    if f[FEATURE_SPEC_CTRL] or f[FEATURE_IBRS]:
+        valid |= 1               # IBRS
+    if f[FEATURE_STIBP] or f[FEATURE_AMD_STIBP]:
+        valid |= 2               # STIBP
+    if f[FEATURE_SSBD] or f[FEATURE_AMD_SSBD]:
+        valid |= 4               # SSBD
+    if f[FEATURE_IPRED_CTRL]:
+        valid |= 0x18            # IPRED_DIS_U, IPRED_DIS_S
+    if f[FEATURE_RRSBA_CTRL]:
+        valid |= 0x60            # RRSBA_DIS_U, RRSBA_DIS_S
+    if f[FEATURE_INTEL_PSFD] or f[FEATURE_AMD_PSFD]:
+        valid |= 0x80            # PSFD
+    if f[FEATURE_BHI_CTRL]:
+        valid |= 0x400           # BHI_DIS_S
+    if value & ~valid:
+        return False
+    c.spec_ctrl = value
+    return True
+
 cdef bint read_misc_enable(Cpu* c, Insn* i, uint32_t number, uint64_t* value) noexcept nogil:
     value[0] = c.misc_enable
     return True

@@ -178,9 +178,12 @@ def cpuid_leaves(model: CpuModel, processors: int, index: int) -> list[Leaf]:
     if top >= 7:
         more = feature_bits(model, 7, 1, "eax")
         ebx, ecx, edx = (feature_bits(model, 7, 0, register) for register in ("ebx", "ecx", "edx"))
-        leaves.append((7, 0, 1 if more else 0, ebx, ecx, edx))
+        speculation = feature_bits(model, 7, 2, "edx")
+        leaves.append((7, 0, 2 if speculation else 1 if more else 0, ebx, ecx, edx))
         if more:
             leaves.append((7, 1, more, 0, 0, 0))
+        if speculation:
+            leaves.append((7, 2, 0, 0, 0, speculation))
     if top >= 0x0B and "apic" in model.features and "x2apic" in model.features:
         leaves += _extended_topology(processors, index)
     if top >= 0x0D and "xsave" in model.features:

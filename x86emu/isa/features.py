@@ -195,6 +195,25 @@ invlpgb            | 80000008.ebx.3  | lm |  | INVLPGB and TLBSYNC
 pks                | 7.0.ecx.31      | lm,msr |  | protection keys for supervisor pages
 cet_ss             | 7.0.ecx.7       | msr,cx8 | shstk | shadow stacks
 cet_ibt            | 7.0.edx.20      | msr | ibt | indirect-branch tracking
+spec_ctrl          | 7.0.edx.26      | msr | ibrsb | IBRS in SPEC_CTRL, IBPB in PRED_CMD (Intel)
+stibp              | 7.0.edx.27      | msr |  | STIBP in SPEC_CTRL (Intel)
+flush_l1d          | 7.0.edx.28      | msr | l1d_flush | FLUSH_CMD (Intel)
+ssbd               | 7.0.edx.31      | msr |  | SSBD in SPEC_CTRL (Intel)
+intel_psfd         | 7.2.edx.0       | spec_ctrl |  | PSFD in SPEC_CTRL (Intel)
+ipred_ctrl         | 7.2.edx.1       | spec_ctrl |  | IPRED_DIS_U and IPRED_DIS_S in SPEC_CTRL (Intel)
+rrsba_ctrl         | 7.2.edx.2       | spec_ctrl |  | RRSBA_DIS_U and RRSBA_DIS_S in SPEC_CTRL (Intel)
+bhi_ctrl           | 7.2.edx.4       | spec_ctrl |  | BHI_DIS_S in SPEC_CTRL (Intel)
+ibpb               | 80000008.ebx.12 | msr | amd_ibpb | IBPB in PRED_CMD (AMD)
+ibrs               | 80000008.ebx.14 | msr | amd_ibrs | IBRS in SPEC_CTRL (AMD)
+amd_stibp          | 80000008.ebx.15 | msr |  | STIBP in SPEC_CTRL (AMD)
+ibrs_always_on     | 80000008.ebx.16 | ibrs |  | IBRS may be left on (AMD)
+stibp_always_on    | 80000008.ebx.17 | amd_stibp |  | STIBP may be left on (AMD)
+ibrs_preferred     | 80000008.ebx.18 | ibrs |  | IBRS is better than software's means (AMD)
+ibrs_same_mode     | 80000008.ebx.19 | ibrs |  | IBRS also protects from code of the same mode (AMD)
+amd_ssbd           | 80000008.ebx.24 | msr |  | SSBD in SPEC_CTRL (AMD)
+amd_psfd           | 80000008.ebx.28 | amd_ssbd |  | PSFD in SPEC_CTRL (AMD)
+btc_no             | 80000008.ebx.29 |  |  | no branch type confusion (AMD)
+ibpb_ret           | 80000008.ebx.30 | ibpb |  | IBPB forgets return addresses, too (AMD)
 """
 
 
@@ -263,7 +282,7 @@ _WHY_NOT = {
     ),
     "power management and its MSRs are not modelled": "est tm tm2 acpi dtherm pln pbe aperfmperf",
     "performance monitoring is not modelled": "pdcm dtes64",
-    "the registers behind it are not modelled": "extapic osvw cid xtpr arch_capabilities cr8_legacy",
+    "the registers behind it are not modelled": "extapic osvw cid xtpr cr8_legacy",
 }
 NOT_IMPLEMENTED: dict[str, str] = {name: reason for reason, names in _WHY_NOT.items() for name in names.split()}
 """Features that no model may offer, with the reason."""

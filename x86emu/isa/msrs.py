@@ -2,6 +2,8 @@
 
 An MSR that is not here, or whose condition the model does not meet, raises #GP(0).  MSRs that steer parts of a
 processor which an emulator does not have (bus, cache and north-bridge configuration) keep what is written to them.
+An emulator does not speculate, so speculation control is kept, and its commands do nothing.  ARCH_CAPABILITIES says
+RDCL_NO, IBRS_ALL, SKIP_L1DFL_VMENTRY, MDS_NO, IF_PSCHANGE_MC_NO, TAA_NO, SBDR_SSDP_NO, FBSDP_NO and PSDP_NO.
 Intel's performance counters are left out, as CPUID says that there are none.
 
 Columns: number or range | name | condition | storage | write | at power-on | what it is
@@ -27,12 +29,16 @@ _TABLE = """
 2C | EBC_FREQUENCY_ID | intel,p6 | =0 | ro | - | bus frequency straps (Pentium 4)
 3A | FEATURE_CONTROL | vmx/smx | @feature_control | @ | - | VMX and SMX enable, locked by firmware
 3B | TSC_ADJUST | tsc_adjust | @tsc_adjust | @ | - | offset that software has put on the TSC
+48 | SPEC_CTRL | spec_ctrl/stibp/ssbd/ibrs/amd_stibp/amd_ssbd | @spec_ctrl | @ | - | speculation control
+49 | PRED_CMD | spec_ctrl/ibpb | @command | @ | - | indirect branch prediction barrier
 79 | BIOS_UPDT_TRIG | intel,p6 | @writeonly | @ | - | microcode update trigger; updates are not taken
 8B | BIOS_SIGN_ID | p6 | ucode_revision | ignored | - | microcode revision (AMD: PATCH_LEVEL)
 CE | PLATFORM_INFO | intel,sse4_2 | =A00 | ro | - | maximum non-turbo ratio
 E2 | PKG_CST_CONFIG_CONTROL | intel,sse4_2 | slot | any | - | deepest package C-state: none
 E4 | PMG_IO_CAPTURE_BASE | intel,sse4_2 | slot | any | - | ports whose reads stand for MWAIT
 FE | MTRRCAP | mtrr | =508 | ro | - | 8 variable ranges, fixed ranges, write combining
+10A | ARCH_CAPABILITIES | arch_capabilities | =E16B | ro | - | which weaknesses the processor does not have
+10B | FLUSH_CMD | flush_l1d | @command | @ | - | flush of the first-level data cache
 174 | SYSENTER_CS | sep | sysenter_cs | keep=FFFFFFFF | - | selector of SYSENTER's CS
 175 | SYSENTER_ESP | sep | sysenter_esp | canonical | - | SYSENTER's stack pointer
 176 | SYSENTER_EIP | sep | sysenter_eip | canonical | - | SYSENTER's instruction pointer
