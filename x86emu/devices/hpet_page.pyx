@@ -6,8 +6,7 @@
 from libc.stdint cimport int64_t, uint64_t
 
 from x86emu.bus.clock cimport Clock
-from x86emu.bus.platform cimport Board, Wiring
-from x86emu.bus.spaces cimport NativeHandlers, native_handlers
+from x86emu.bus.fast_side cimport FastSide, FastState, python_read, python_write, time_now
 
 cdef enum:
     PERIOD_NS = 10
@@ -19,9 +18,7 @@ cdef enum:
 cdef int64_t FAR = <int64_t>1 << 62  # ns: what lies further away is left to Python's integers
 
 cdef struct PageState:
-    void* object                # the HpetPage
-    int64_t* base               # virtual time at the start of the running slice
-    Board* board                # NULL without one
+    FastState fast
     bint running                # the main counter counts
     int64_t started             # virtual time at which it would have been 0
     bint idle[TIMERS]           # a write of the comparator has no further effect
@@ -31,60 +28,32 @@ cdef uint64_t native_read(void* device, uint64_t offset, int size) noexcept nogi
     cdef PageState* s = <PageState*>device
     cdef int64_t now
     if offset & ~<uint64_t>7 == MAIN_COUNTER and s.running:
-        now = s.base[0]
-        if s.board != NULL and s.board.elapsed != NULL:
-            now += s.board.elapsed(s.board.engine)
+        now = time_now(&s.fast)
         if now >= s.started:
             return <uint64_t>((now - s.started) // PERIOD_NS) >> (8 * (offset & 7))
     return python_read(device, offset, size)
 
 cdef void native_write(void* device, uint64_t offset, int size, uint64_t value) noexcept nogil:
-    python_write(device, offset, size, value)
-
-cdef uint64_t python_read(void* device, uint64_t offset, int size) noexcept with gil:
-    cdef HpetPage page = <HpetPage>(<PageState*>device).object
-    try:
-        return page.hpet.read(offset, size)
-    except BaseException as error:
-        page.failed(error)
-        return 0
-
-cdef void python_write(void* device, uint64_t offset, int size, uint64_t value) noexcept with gil:
     cdef PageState* s = <PageState*>device
-    cdef HpetPage page = <HpetPage>s.object
     cdef uint64_t place = offset - FIRST_COMPARATOR
-    try:
-        if size == 8 and place % TIMER_STRIDE == 0 and place // TIMER_STRIDE < TIMERS and s.idle[place // TIMER_STRIDE]:
-            page.timers[place // TIMER_STRIDE].comparator = value
-        else:
-            page.hpet.write(offset, size, value)
-    except BaseException as error:
-        page.failed(error)
+    if size == 8 and place % TIMER_STRIDE == 0 and place // TIMER_STRIDE < TIMERS and s.idle[place // TIMER_STRIDE]:
+        set_comparator(s, place // TIMER_STRIDE, value)
+    else:
+        python_write(device, offset, size, value)
+
+cdef void set_comparator(PageState* s, uint64_t number, uint64_t value) noexcept with gil:
+    (<HpetPage>s.fast.object).timers[number].comparator = value
 
 
-cdef class HpetPage:
+cdef class HpetPage(FastSide):
     """C handlers of an `Hpet`'s page; map `native` where it is."""
 
     cdef PageState state
-    cdef object hpet
     cdef list timers
-    cdef Clock clock
-    cdef Wiring wiring
-    cdef readonly NativeHandlers native
 
     def __init__(self, hpet, list timers, Clock clock):
-        self.hpet = hpet
         self.timers = timers
-        self.clock = clock
-        self.wiring = clock.wiring
-        self.state.object = <void*>self
-        self.state.base = &clock.base
-        self.state.board = NULL if clock.wiring is None else &self.wiring.board
-        self.native = native_handlers(self, &self.state, native_read, native_write)
-
-    cdef void failed(self, error):
-        if self.wiring is not None:
-            self.wiring.record_exception(error)
+        self.attach(&self.state, clock, hpet.read, hpet.write, native_read, native_write)
 
     def publish_counter(self, bint running, started):
         """Whether the main counter runs, and the virtual time at which it would have been 0."""

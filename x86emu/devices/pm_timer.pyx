@@ -3,77 +3,30 @@
 # take their time from it or calibrate others by it, and read it in loops.  All other registers of the block, and every
 # write, are those of piix4_acpi.py.
 """The fast side of the register block at PMBASE."""
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport uint64_t
 
 from x86emu.bus.clock cimport Clock
-from x86emu.bus.platform cimport Board, Wiring
-from x86emu.bus.spaces cimport NativeHandlers, native_handlers
+from x86emu.bus.fast_side cimport FastSide, FastState, python_read, python_write, ticks_now
 
 cdef enum:
     PMTMR = 8
     FREQUENCY = 3579545
-    SECOND = 1000000000
     COUNTER_MASK = 0xFFFFFF
-
-cdef struct TimerState:
-    void* object                # the PmTimer
-    int64_t* base               # virtual time at the start of the running slice
-    Board* board                # NULL without one
-
-
-cdef int64_t ticks_now(TimerState* s) noexcept nogil:
-    cdef int64_t now = s.base[0]
-    if s.board != NULL and s.board.elapsed != NULL:
-        now += s.board.elapsed(s.board.engine)
-    return now // SECOND * FREQUENCY + now % SECOND * FREQUENCY // SECOND
 
 cdef uint64_t native_read(void* device, uint64_t offset, int size) noexcept nogil:
     if offset & ~<uint64_t>3 == PMTMR:
-        return <uint64_t>(ticks_now(<TimerState*>device) & COUNTER_MASK) >> (8 * (offset & 3))
+        return <uint64_t>(ticks_now(<FastState*>device, FREQUENCY) & COUNTER_MASK) >> (8 * (offset & 3))
     return python_read(device, offset, size)
 
-cdef void native_write(void* device, uint64_t offset, int size, uint64_t value) noexcept nogil:
-    python_write(device, offset, size, value)
 
-cdef uint64_t python_read(void* device, uint64_t offset, int size) noexcept with gil:
-    cdef PmTimer timer = <PmTimer>(<TimerState*>device).object
-    try:
-        return timer.block.read_block(offset, size)
-    except BaseException as error:
-        timer.failed(error)
-        return 0
-
-cdef void python_write(void* device, uint64_t offset, int size, uint64_t value) noexcept with gil:
-    cdef PmTimer timer = <PmTimer>(<TimerState*>device).object
-    try:
-        timer.block.write_block(offset, size, value)
-    except BaseException as error:
-        timer.failed(error)
-
-
-cdef class PmTimer:
+cdef class PmTimer(FastSide):
     """C handlers for a register block that has `read_block` and `write_block`; map `native` at PMBASE."""
 
-    cdef TimerState state
-    cdef object block
-    cdef Clock clock
-    cdef Wiring wiring
-    cdef readonly NativeHandlers native
+    cdef FastState state
 
     def __init__(self, block, Clock clock):
-        self.block = block
-        self.clock = clock
-        self.wiring = clock.wiring
-        self.state.object = <void*>self
-        self.state.base = &clock.base
-        self.state.board = NULL if clock.wiring is None else &self.wiring.board
-        self.native = native_handlers(self, &self.state, native_read, native_write)
-
-    cdef void failed(self, error):
-        if self.wiring is not None:
-            self.wiring.exception = error
-            self.wiring.board.stop = 1
+        self.attach(&self.state, clock, block.read_block, block.write_block, native_read, python_write)
 
     def ticks(self):
         """Ticks of 3.579545 MHz since the machine's start, of which the register shows 24 bits."""
-        return ticks_now(&self.state)
+        return ticks_now(&self.state, FREQUENCY)

@@ -7,31 +7,21 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from x86emu.bus.clock cimport Clock
-from x86emu.bus.platform cimport Board, Wiring
-from x86emu.bus.spaces cimport NativeHandlers, native_handlers
+from x86emu.bus.fast_side cimport FastSide, FastState, python_read, python_write, ticks_now
 
 cdef enum:
     FREQUENCY = 1193182
-    SECOND = 1000000000
     REFRESH_TICKS = 18
     REFRESH = 0x10
     OUTPUT2 = 0x20
 
 cdef struct Port61State:
-    void* object                # the SpeakerPort
-    int64_t* base               # virtual time at the start of the running slice
-    Board* board                # NULL without one
+    FastState fast
     uint32_t bits               # bits 3:0 as written
     int mode                    # of counter 2; -1: ask Python
     bint running, starts_high, idle_output, paused
     int64_t origin, reload, paused_at
 
-
-cdef int64_t tick_now(Port61State* s) noexcept nogil:
-    cdef int64_t now = s.base[0]
-    if s.board != NULL and s.board.elapsed != NULL:
-        now += s.board.elapsed(s.board.engine)
-    return now // SECOND * FREQUENCY + now % SECOND * FREQUENCY // SECOND
 
 cdef bint output(Port61State* s, int64_t tick) noexcept nogil:
     """The OUT pin of counter 2, as Counter.output() of i8254.py gives it while no count is pending."""
@@ -52,51 +42,18 @@ cdef uint64_t native_read(void* device, uint64_t offset, int size) noexcept nogi
     cdef int64_t tick
     if s.mode < 0:
         return python_read(device, offset, size)
-    tick = tick_now(s)
+    tick = ticks_now(&s.fast, FREQUENCY)
     return s.bits | (REFRESH if tick // REFRESH_TICKS & 1 else 0) | (OUTPUT2 if output(s, tick) else 0)
 
-cdef void native_write(void* device, uint64_t offset, int size, uint64_t value) noexcept nogil:
-    python_write(device, offset, size, value)
 
-cdef uint64_t python_read(void* device, uint64_t offset, int size) noexcept with gil:
-    cdef SpeakerPort port = <SpeakerPort>(<Port61State*>device).object
-    try:
-        return port.timer.read_port61(offset, size)
-    except BaseException as error:
-        port.failed(error)
-        return 0xFF
-
-cdef void python_write(void* device, uint64_t offset, int size, uint64_t value) noexcept with gil:
-    cdef SpeakerPort port = <SpeakerPort>(<Port61State*>device).object
-    try:
-        port.timer.write_port61(offset, size, value)
-    except BaseException as error:
-        port.failed(error)
-
-
-cdef class SpeakerPort:
+cdef class SpeakerPort(FastSide):
     """Port 61h's C handlers for a timer that has `read_port61` and `write_port61`; map `native` at the port."""
 
     cdef Port61State state
-    cdef object timer
-    cdef Clock clock
-    cdef Wiring wiring
-    cdef readonly NativeHandlers native
 
     def __init__(self, timer, Clock clock):
-        self.timer = timer
-        self.clock = clock
-        self.wiring = clock.wiring
-        self.state.object = <void*>self
-        self.state.base = &clock.base
-        self.state.board = NULL if clock.wiring is None else &self.wiring.board
         self.state.mode = -1
-        self.native = native_handlers(self, &self.state, native_read, native_write)
-
-    cdef void failed(self, error):
-        if self.wiring is not None:
-            self.wiring.exception = error
-            self.wiring.board.stop = 1
+        self.attach(&self.state, clock, timer.read_port61, timer.write_port61, native_read, python_write)
 
     def publish(self, int bits, counter):
         """Takes over the written bits and the state of counter 2 (a `Counter` of i8254.py)."""

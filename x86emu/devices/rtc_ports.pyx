@@ -6,8 +6,7 @@
 from libc.stdint cimport int64_t, uint64_t
 
 from x86emu.bus.clock cimport Clock
-from x86emu.bus.platform cimport Board, Wiring
-from x86emu.bus.spaces cimport NativeHandlers, native_handlers
+from x86emu.bus.fast_side cimport FastSide, FastState, python_read, python_write, time_now
 
 cdef enum:
     REGISTER_A = 10
@@ -15,9 +14,7 @@ cdef enum:
     SECOND = 1000000000
 
 cdef struct RtcState:
-    void* object                # the RtcPorts
-    int64_t* base               # virtual time at the start of the running slice
-    Board* board                # NULL without one
+    FastState fast
     int index
     bint tells_mask             # the index register's bit 7 goes to Python
     bint updates                # register A can show an update in progress
@@ -28,15 +25,12 @@ cdef struct RtcState:
 
 cdef uint64_t native_read(void* device, uint64_t offset, int size) noexcept nogil:
     cdef RtcState* s = <RtcState*>device
-    cdef int64_t now, left
+    cdef int64_t left
     if offset == 0 or s.index != REGISTER_A:
         return python_read(device, offset, size)
     if not s.updates:
         return s.register_a
-    now = s.base[0]
-    if s.board != NULL and s.board.elapsed != NULL:
-        now += s.board.elapsed(s.board.engine)
-    left = (s.phase - now) % SECOND
+    left = (s.phase - time_now(&s.fast)) % SECOND
     if left < 0:
         left += SECOND
     return s.register_a | (UPDATE_IN_PROGRESS if 0 < left <= s.update_length else 0)
@@ -48,45 +42,15 @@ cdef void native_write(void* device, uint64_t offset, int size, uint64_t value) 
     else:
         python_write(device, offset, size, value)
 
-cdef uint64_t python_read(void* device, uint64_t offset, int size) noexcept with gil:
-    cdef RtcPorts ports = <RtcPorts>(<RtcState*>device).object
-    try:
-        return ports.rtc.read(offset, size)
-    except BaseException as error:
-        ports.failed(error)
-        return 0xFF
 
-cdef void python_write(void* device, uint64_t offset, int size, uint64_t value) noexcept with gil:
-    cdef RtcPorts ports = <RtcPorts>(<RtcState*>device).object
-    try:
-        ports.rtc.write(offset, size, value)
-    except BaseException as error:
-        ports.failed(error)
-
-
-cdef class RtcPorts:
+cdef class RtcPorts(FastSide):
     """The C handlers of a clock that has `read` and `write`, and the index register; map `native` at port 70h."""
 
     cdef RtcState state
-    cdef object rtc
-    cdef Clock clock
-    cdef Wiring wiring
-    cdef readonly NativeHandlers native
 
     def __init__(self, rtc, Clock clock, *, bint tells_mask):
-        self.rtc = rtc
-        self.clock = clock
-        self.wiring = clock.wiring
-        self.state.object = <void*>self
-        self.state.base = &clock.base
-        self.state.board = NULL if clock.wiring is None else &self.wiring.board
         self.state.tells_mask = tells_mask
-        self.native = native_handlers(self, &self.state, native_read, native_write)
-
-    cdef void failed(self, error):
-        if self.wiring is not None:
-            self.wiring.exception = error
-            self.wiring.board.stop = 1
+        self.attach(&self.state, clock, rtc.read, rtc.write, native_read, native_write)
 
     @property
     def index(self):
