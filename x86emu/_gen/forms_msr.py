@@ -49,7 +49,7 @@ def _write(msr: Msr) -> list[str]:
     rule, _, mask = msr.write.partition("=")
     match rule:
         case "@":
-            return [f"return write_{msr.storage[1:]}(c, i, number, value)"]
+            return [f"return write_{msr.storage.removeprefix('@')}(c, i, number, value)"]
         case "ro":
             return ["return False"]
         case "ignored":
@@ -88,5 +88,4 @@ def generate() -> dict[str, str]:
             ]
         elif msr.storage[0] not in "@=" and msr.name not in ("BIOS_SIGN_ID", "SMBASE"):
             lines.append(f"    c.{msr.storage} = 0x{msr.power_on:X}ULL")
-    lines.append("    c.pat = 0x0007040600070406ULL")
     return {"msr_dispatch.pxi": "\n".join(lines) + "\n"}

@@ -135,22 +135,16 @@ cdef void power_on_registers(Cpu* c) noexcept nogil:
     memset(c.vec, 0, sizeof(c.vec))
     c.mxcsr = 0x1F80
     c.xcr0 = 1
-    c.xss = 0
-    c.u_cet = c.s_cet = c.ssp = c.interrupt_ssp_table = 0
+    c.ssp = 0
     memset(c.pl_ssp, 0, sizeof(c.pl_ssp))
-    c.pkru = c.pkrs = 0
+    c.pkru = 0
     power_on_msrs(c)
     memset(c.mtrr_physbase, 0, sizeof(c.mtrr_physbase))
     memset(c.mtrr_physmask, 0, sizeof(c.mtrr_physmask))
     memset(c.mtrr_fixed, 0, sizeof(c.mtrr_fixed))
-    c.mtrr_def_type = 0
     memset(c.mci, 0, sizeof(c.mci))
     memset(c.perf_select, 0, sizeof(c.perf_select))
     memset(c.perf_counter, 0, sizeof(c.perf_counter))
-    c.spec_ctrl = 0
-    c.feature_control = 0
-    c.vm_cr = 0
-    c.tsc_adjust = 0
     c.smbase = 0x30000
     c.misc_enable = 0x1801 | (MISC_MONITOR if c.features[FEATURE_MONITOR] else 0)
     c.ucode_revision = m.microcode

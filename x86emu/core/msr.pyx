@@ -60,10 +60,6 @@ cdef bint write_tsc(Cpu* c, Insn* i, uint32_t number, uint64_t value) noexcept n
     c.tsc_adjust += <uint64_t>delta      # SDM 3B 18.17.3
     return True
 
-cdef bint read_tsc_adjust(Cpu* c, Insn* i, uint32_t number, uint64_t* value) noexcept nogil:
-    value[0] = c.tsc_adjust
-    return True
-
 cdef bint write_tsc_adjust(Cpu* c, Insn* i, uint32_t number, uint64_t value) noexcept nogil:
     move_tsc(c, i, c.tsc_offset + <int64_t>(value - c.tsc_adjust))
     c.tsc_adjust = value
@@ -114,10 +110,6 @@ cdef bint write_tsc_deadline(Cpu* c, Insn* i, uint32_t number, uint64_t value) n
 
 # ---------------------------------------------------------------- protection keys
 
-cdef bint read_pkrs(Cpu* c, Insn* i, uint32_t number, uint64_t* value) noexcept nogil:
-    value[0] = c.pkrs
-    return True
-
 cdef bint write_pkrs(Cpu* c, Insn* i, uint32_t number, uint64_t value) noexcept nogil:
     """SDM 3A 4.6.2: bits 63:32 are reserved; what translations allow changes at once."""
     if value >> 32:
@@ -129,19 +121,11 @@ cdef bint write_pkrs(Cpu* c, Insn* i, uint32_t number, uint64_t value) noexcept 
 
 # ---------------------------------------------------------------- control-flow enforcement (SDM 1, 17.1.3; 13.3 for XSS)
 
-cdef bint read_u_cet(Cpu* c, Insn* i, uint32_t number, uint64_t* value) noexcept nogil:
-    value[0] = c.u_cet
-    return True
-
 cdef bint write_u_cet(Cpu* c, Insn* i, uint32_t number, uint64_t value) noexcept nogil:
     if not valid_cet(c, value):
         return False
     c.u_cet = value
     return True                  # a VM entry or exit that loads it refreshes the mode itself
-
-cdef bint read_s_cet(Cpu* c, Insn* i, uint32_t number, uint64_t* value) noexcept nogil:
-    value[0] = c.s_cet
-    return True
 
 cdef bint write_s_cet(Cpu* c, Insn* i, uint32_t number, uint64_t value) noexcept nogil:
     if not valid_cet(c, value):
@@ -160,10 +144,6 @@ cdef bint write_pl_ssp(Cpu* c, Insn* i, uint32_t number, uint64_t value) noexcep
     c.pl_ssp[number - 0x6A4] = value
     return True
 
-cdef bint read_xss(Cpu* c, Insn* i, uint32_t number, uint64_t* value) noexcept nogil:
-    value[0] = c.xss
-    return True
-
 cdef bint write_xss(Cpu* c, Insn* i, uint32_t number, uint64_t value) noexcept nogil:
     if value & ~(<ProcessorModel*>c.model).xss_valid:
         return False
@@ -171,10 +151,6 @@ cdef bint write_xss(Cpu* c, Insn* i, uint32_t number, uint64_t value) noexcept n
     return True
 
 # ---------------------------------------------------------------- EFER and segment bases
-
-cdef bint read_efer(Cpu* c, Insn* i, uint32_t number, uint64_t* value) noexcept nogil:
-    value[0] = c.efer
-    return True
 
 cdef bint write_efer(Cpu* c, Insn* i, uint32_t number, uint64_t value) noexcept nogil:
     cdef ProcessorModel* m = <ProcessorModel*>c.model
@@ -220,10 +196,6 @@ cdef inline bint valid_pat_type(uint32_t type) noexcept nogil:
 
 cdef inline bint valid_mtrr_type(uint32_t type) noexcept nogil:
     return type <= 6 and type != 2 and type != 3
-
-cdef bint read_pat(Cpu* c, Insn* i, uint32_t number, uint64_t* value) noexcept nogil:
-    value[0] = c.pat
-    return True
 
 cdef bint write_pat(Cpu* c, Insn* i, uint32_t number, uint64_t value) noexcept nogil:
     cdef int k
@@ -279,10 +251,6 @@ cdef bint write_mtrr_fixed(Cpu* c, Insn* i, uint32_t number, uint64_t value) noe
         if not valid_mtrr_type(<uint32_t>(value >> (8 * k)) & 0xFF):
             return False
     c.mtrr_fixed[n] = value | dram
-    return True
-
-cdef bint read_mtrr_def_type(Cpu* c, Insn* i, uint32_t number, uint64_t* value) noexcept nogil:
-    value[0] = c.mtrr_def_type
     return True
 
 cdef bint write_mtrr_def_type(Cpu* c, Insn* i, uint32_t number, uint64_t value) noexcept nogil:
@@ -366,10 +334,6 @@ cdef bint write_command(Cpu* c, Insn* i, uint32_t number, uint64_t value) noexce
     """IBPB of PRED_CMD, L1D_FLUSH of FLUSH_CMD: nothing to forget, nothing to flush."""
     return value <= 1
 
-cdef bint read_spec_ctrl(Cpu* c, Insn* i, uint32_t number, uint64_t* value) noexcept nogil:
-    value[0] = c.spec_ctrl
-    return True
-
 cdef bint write_spec_ctrl(Cpu* c, Insn* i, uint32_t number, uint64_t value) noexcept nogil:
     """SDM 4, table 2-2; APM 2, 3.2.9: each bit is there with its bit of CPUID."""
     cdef const uint8_t* f = c.features
@@ -393,17 +357,9 @@ cdef bint write_spec_ctrl(Cpu* c, Insn* i, uint32_t number, uint64_t value) noex
     c.spec_ctrl = value
     return True
 
-cdef bint read_misc_enable(Cpu* c, Insn* i, uint32_t number, uint64_t* value) noexcept nogil:
-    value[0] = c.misc_enable
-    return True
-
 cdef bint write_misc_enable(Cpu* c, Insn* i, uint32_t number, uint64_t value) noexcept nogil:
     cdef uint64_t writable = MISC_ENABLE_WRITABLE | (MISC_ENABLE_XD_OFF if c.features[FEATURE_NX] else 0)
     c.misc_enable = (c.misc_enable & ~writable) | (value & writable)
-    return True
-
-cdef bint read_feature_control(Cpu* c, Insn* i, uint32_t number, uint64_t* value) noexcept nogil:
-    value[0] = c.feature_control
     return True
 
 cdef bint write_feature_control(Cpu* c, Insn* i, uint32_t number, uint64_t value) noexcept nogil:
@@ -415,10 +371,6 @@ cdef bint write_feature_control(Cpu* c, Insn* i, uint32_t number, uint64_t value
     if c.feature_control & FEATURE_CONTROL_LOCK or value & ~valid:
         return False
     c.feature_control = value
-    return True
-
-cdef bint read_vm_cr(Cpu* c, Insn* i, uint32_t number, uint64_t* value) noexcept nogil:
-    value[0] = c.vm_cr
     return True
 
 cdef bint write_vm_cr(Cpu* c, Insn* i, uint32_t number, uint64_t value) noexcept nogil:

@@ -11,7 +11,7 @@ Columns: number or range | name | condition | storage | write | at power-on | wh
 * condition: feature names, `intel`, `amd`; `,` means and, `/` means or; `-` always there
 * storage: a member of Cpu; `slot` for one in Cpu.other_msrs; `=HEX` a constant; `@name` functions read_name, write_name
 * write: `any`; `mask=HEX` #GP(0) for other bits; `keep=HEX` other bits are ignored; `canonical` #GP(0) unless
-  canonical; `ro` #GP(0); `ignored`; `@` the storage's function
+  canonical; `ro` #GP(0); `ignored`; `@` the function write_ and the storage's name
 * at power-on: HEX, or - for zero or where the function knows
 """
 
@@ -27,9 +27,9 @@ _TABLE = """
 1B | APIC_BASE | apic | @apic | @ | - | local APIC: address, enable, x2APIC mode, bootstrap processor
 2A | EBL_CR_POWERON | intel,p6 | slot | any | - | bus configuration straps
 2C | EBC_FREQUENCY_ID | intel,p6 | =0 | ro | - | bus frequency straps (Pentium 4)
-3A | FEATURE_CONTROL | vmx/smx | @feature_control | @ | - | VMX and SMX enable, locked by firmware
-3B | TSC_ADJUST | tsc_adjust | @tsc_adjust | @ | - | offset that software has put on the TSC
-48 | SPEC_CTRL | spec_ctrl/stibp/ssbd/ibrs/amd_stibp/amd_ssbd | @spec_ctrl | @ | - | speculation control
+3A | FEATURE_CONTROL | vmx/smx | feature_control | @ | - | VMX and SMX enable, locked by firmware
+3B | TSC_ADJUST | tsc_adjust | tsc_adjust | @ | - | offset that software has put on the TSC
+48 | SPEC_CTRL | spec_ctrl/stibp/ssbd/ibrs/amd_stibp/amd_ssbd | spec_ctrl | @ | - | speculation control
 49 | PRED_CMD | spec_ctrl/ibpb | @command | @ | - | indirect branch prediction barrier
 79 | BIOS_UPDT_TRIG | intel,p6 | @writeonly | @ | - | microcode update trigger; updates are not taken
 8B | BIOS_SIGN_ID | p6 | ucode_revision | ignored | - | microcode revision (AMD: PATCH_LEVEL)
@@ -45,7 +45,7 @@ FE | MTRRCAP | mtrr | =508 | ro | - | 8 variable ranges, fixed ranges, write com
 179 | MCG_CAP | mca | @mcg_cap | @ | - | machine check capabilities: number of banks
 17A | MCG_STATUS | mca | mcg_status | mask=7 | - | machine check status
 17B | MCG_CTL | amd,mca | mcg_ctl | any | - | machine check banks enabled
-1A0 | MISC_ENABLE | intel,sse2 | @misc_enable | @ | - | fast strings, MONITOR, limit of CPUID
+1A0 | MISC_ENABLE | intel,sse2 | misc_enable | @ | - | fast strings, MONITOR, limit of CPUID
 1D9 | DEBUGCTL | p6 | debugctl | mask=3 | - | last branch record, single step on branches
 1DB | LAST_BRANCH_FROM | amd | lbr_from | ignored | - | source of the last branch
 1DC | LAST_BRANCH_TO | amd | lbr_to | ignored | - | target of the last branch
@@ -56,19 +56,19 @@ FE | MTRRCAP | mtrr | =508 | ro | - | 8 variable ranges, fixed ranges, write com
 250 | MTRR_FIX64K | mtrr | @mtrr_fixed | @ | - | memory types of 0-7FFFFh
 258-259 | MTRR_FIX16K | mtrr | @mtrr_fixed | @ | - | memory types of 80000h-BFFFFh
 268-26F | MTRR_FIX4K | mtrr | @mtrr_fixed | @ | - | memory types of C0000h-FFFFFh
-277 | PAT | pat | @pat | @ | - | page attribute table
-2FF | MTRR_DEF_TYPE | mtrr | @mtrr_def_type | @ | - | default memory type, MTRR enable
+277 | PAT | pat | pat | @ | 7040600070406 | page attribute table
+2FF | MTRR_DEF_TYPE | mtrr | mtrr_def_type | @ | - | default memory type, MTRR enable
 400-47F | MC | mca | @mc_bank | @ | - | machine check banks: control, status, address, information
 480-492 | VMX_CAPABILITY | vmx | @vmx_capability | @ | - | what VMX operation supports
 6E0 | TSC_DEADLINE | tsc_deadline | @tsc_deadline | @ | - | local APIC timer's deadline
-6E1 | PKRS | pks | @pkrs | @ | - | protection keys of supervisor pages
-6A0 | U_CET | cet_ss/cet_ibt | @u_cet | @ | - | control-flow enforcement in user mode
-6A2 | S_CET | cet_ss/cet_ibt | @s_cet | @ | - | control-flow enforcement in supervisor mode
+6E1 | PKRS | pks | pkrs | @ | - | protection keys of supervisor pages
+6A0 | U_CET | cet_ss/cet_ibt | u_cet | @ | - | control-flow enforcement in user mode
+6A2 | S_CET | cet_ss/cet_ibt | s_cet | @ | - | control-flow enforcement in supervisor mode
 6A4-6A7 | PL_SSP | cet_ss | @pl_ssp | @ | - | shadow stacks that privilege levels 0 to 3 begin with
 6A8 | INTERRUPT_SSP_TABLE_ADDR | cet_ss,lm | interrupt_ssp_table | canonical | - | shadow stacks of the IST
 800-8FF | X2APIC | x2apic | @x2apic | @ | - | local APIC registers in x2APIC mode
-DA0 | XSS | xsaves | @xss | @ | - | supervisor state components that XSAVES saves
-C0000080 | EFER | lm/nx/syscall/svm | @efer | @ | - | extended features: SYSCALL, long mode, no-execute, SVM, FXSR
+DA0 | XSS | xsaves | xss | @ | - | supervisor state components that XSAVES saves
+C0000080 | EFER | lm/nx/syscall/svm | efer | @ | - | extended features: SYSCALL, long mode, no-execute, SVM, FXSR
 C0000081 | STAR | syscall | star | any | - | SYSCALL's selectors and 32-bit target
 C0000082 | LSTAR | lm | lstar | canonical | - | SYSCALL's target from 64-bit mode
 C0000083 | CSTAR | lm | cstar | canonical | - | SYSCALL's target from compatibility mode
@@ -92,7 +92,7 @@ C0010058 | MMIO_CONF_BASE | amd | slot | any | - | base of the extended PCI conf
 C0010111 | SMBASE | amd,smm | smbase | keep=FFFFFFFF | - | base of the SMM save state
 C0010112 | SMM_ADDR | amd,smm | slot | any | - | protected SMM memory: base
 C0010113 | SMM_MASK | amd,smm | slot | any | - | protected SMM memory: mask and enables
-C0010114 | VM_CR | svm | @vm_cr | @ | - | SVM disable and lock
+C0010114 | VM_CR | svm | vm_cr | @ | - | SVM disable and lock
 C0010117 | VM_HSAVE_PA | svm | vm_hsave_pa | mask=FFFFFFFFFF000 | - | host save area of VMRUN
 C0010118 | SVM_KEY | svm_lock | @svm_key | @ | - | key that unlocks VM_CR
 C001011B | DOORBELL | avic | @doorbell | @ | - | AVIC: makes the processor of this APIC id look at its interrupts
