@@ -1,5 +1,5 @@
 # cython: language_level=3
-# Multiplication, division, exchange-and-compare from _gen/forms_integer.py; flag control, PUSHF, POPF, random numbers,
+# Multiplication, division, exchange-and-compare, CMC, CLC, STC from _gen/forms_integer.py; other flag control, PUSHF, POPF, random numbers,
 # cache-line control (SDM 1, 7.3; SDM 2A, 2B).
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int8_t, int16_t, int32_t, int64_t
 from x86emu.core.model cimport missing_flags
@@ -76,31 +76,6 @@ cdef void CMPXCHG16B_Mx(Cpu* c, Insn* i) noexcept nogil:
     chain(c, i)
 
 # ----- flags -----
-cdef void CMC(Cpu* c, Insn* i) noexcept nogil:
-    set_cf(c, not get_cf(c))
-    chain(c, i)
-
-cdef void CLC(Cpu* c, Insn* i) noexcept nogil:
-    set_cf(c, 0)
-    chain(c, i)
-
-cdef void STC(Cpu* c, Insn* i) noexcept nogil:
-    set_cf(c, 1)
-    chain(c, i)
-
-# Where nothing will read another flag:
-cdef void CMC_cf(Cpu* c, Insn* i) noexcept nogil:
-    set_cf_alone(c, not get_cf(c))
-    chain(c, i)
-
-cdef void CLC_cf(Cpu* c, Insn* i) noexcept nogil:
-    set_cf_alone(c, 0)
-    chain(c, i)
-
-cdef void STC_cf(Cpu* c, Insn* i) noexcept nogil:
-    set_cf_alone(c, 1)
-    chain(c, i)
-
 cdef void CLD(Cpu* c, Insn* i) noexcept nogil:
     c.rflags &= ~<uint64_t>FLAG_DF
     chain(c, i)
