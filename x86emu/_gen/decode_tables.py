@@ -59,8 +59,9 @@ CANNOT_FAULT = frozenset(
     for condition in "O NO B NB Z NZ BE NBE S NS P NP L NL LE NLE".split()
 }
 # Rows whose handler replaces all six flags, the undefined ones too.
-SHIFTS = ("SHL", "SHR", "SAR")
 REPLACES_ALL = frozenset("ADD OR ADC SBB AND SUB XOR CMP TEST NEG".split())
+# Those that do so with an immediate count unless it is 0 (RowInfo.shift).
+SHIFTS = ("SHL", "SHR", "SAR")
 
 
 def resolve_size(size: str, operand_size: str, vex: str = "") -> str:

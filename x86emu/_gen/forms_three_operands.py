@@ -9,10 +9,9 @@ second leaves: the first instruction of a pair touches none, or none that anythi
 from __future__ import annotations
 
 from x86emu._gen.forms_alu import SIZES, handler, register
-from x86emu._gen.forms_shifts import COUNTS
+from x86emu._gen.forms_shifts import COUNTS, SHIFTS
 
 LOGIC = ("add", "or", "and", "sub", "xor")
-SHIFTS = ("shl", "shr", "sar")
 
 
 def copied(size: str) -> str:
