@@ -6,7 +6,7 @@ IRET's page leaves it out.
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int16_t, int32_t, int64_t
 from x86emu.core.state cimport *
-from x86emu.core.model cimport missing_flags
+from x86emu.core.model cimport iret_flags, missing_flags
 from x86emu.core.flags cimport read_rflags, write_rflags, get_of
 from x86emu.core.memory_access cimport ld
 from x86emu.core.mmu cimport system_load, frame_pointer, canonical
@@ -152,26 +152,11 @@ cdef void STI(Cpu* c, Insn* i) noexcept nogil:
 # ----- IRET -----
 
 cdef enum:
-    IRET_ANY = 0x4DD5                    # CF PF AF ZF SF TF DF OF NT
     IRET_REAL32 = 0x257FD5               # all but VM, VIF, VIP
-    RF_AC_ID = 0x250000
 
 cdef inline void _set_flags(Cpu* c, uint64_t image, uint64_t mask) noexcept nogil:
     mask &= ~missing_flags(c)
     write_rflags(c, (read_rflags(c) & ~mask) | (image & mask))
-
-cdef inline uint64_t _flags_mask(Cpu* c, uint32_t size) noexcept nogil:
-    """Flags that IRET in protected mode pops at this CPL (SDM 2A, IRET: RETURN-TO-...-PRIVILEGE-LEVEL)."""
-    cdef uint64_t mask = IRET_ANY
-    if size != 2:
-        mask |= RF_AC_ID
-    if <int>c.cpl <= iopl(c):
-        mask |= FLAG_IF
-    if c.cpl == 0:
-        mask |= FLAG_IOPL
-        if size != 2:
-            mask |= FLAG_VIF | FLAG_VIP
-    return mask
 
 cdef void _iret_real(Cpu* c, Insn* i, uint32_t size) noexcept nogil:
     cdef uint64_t rip = 0
@@ -345,7 +330,7 @@ cdef void _iret_protected(Cpu* c, Insn* i, uint32_t size) noexcept nogil:
     if unlikely(c.mode & MODE_CET) and not cet_return(c, i, rpl, to64, <uint32_t>selector, (0 if to64 else code.base) + rip,
                                                       True):
         return
-    mask = _flags_mask(c, size)
+    mask = iret_flags(c, size)
     c.cpl = rpl
     load_cache(c, CS, &code)
     if with_stack:

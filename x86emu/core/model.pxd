@@ -59,6 +59,17 @@ cdef inline uint64_t missing_flags(Cpu* c) noexcept nogil:
         missing |= FLAG_VIF | FLAG_VIP
     return missing
 
+cdef inline uint64_t iret_flags(Cpu* c, uint32_t size) noexcept nogil:
+    """Flags that IRET in protected mode pops at this CPL (SDM 2A, IRET: RETURN-TO-...-PRIVILEGE-LEVEL)."""
+    cdef uint64_t mask = 0x4DD5              # CF PF AF ZF SF TF DF OF NT
+    if size != 2:
+        mask |= FLAG_RF | FLAG_AC | FLAG_ID
+    if c.cpl <= (c.rflags >> 12 & 3):
+        mask |= FLAG_IF
+    if c.cpl == 0:
+        mask |= FLAG_IOPL | (FLAG_VIF | FLAG_VIP if size != 2 and c.features[FEATURE_VME] else 0)
+    return mask if size == 8 else mask & ~missing_flags(c)      # where there is a 64-bit mode, there are AC and ID
+
 cdef class ModelTables:
     """One processor's ProcessorModel; must live as long as the Cpu it is installed in."""
     cdef ProcessorModel model

@@ -8,8 +8,9 @@ interrupt_instructions.pyx.
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from x86emu.core.state cimport *
 from x86emu.core.flags cimport write_rflags
-from x86emu.core.model cimport missing_flags
+from x86emu.core.model cimport iret_flags
 from x86emu.core.mmu cimport frame_pointer
+from x86emu.core.quick_transfers cimport table_pointer
 from x86emu.core.tlb cimport refresh_key
 from x86emu.core.segmentation cimport attributes_of, dpl_of, is_code, is_conforming
 
@@ -23,8 +24,6 @@ cdef enum:
     GATE_WANTED = 0x8E
     READABLE = 2
     TSS_32 = 8                   # of its type
-    # Flags that IRETD always pops (SDM 2A, IRET): CF PF AF ZF SF TF DF OF NT, RF AC ID
-    POPPED = 0x254DD5
     # The mode before and after
     MODE_BITS = MODE_CODE | MODE_STACK32 | MODE_PROTECTED | MODE_V86 | MODE_FLAT | MODE_LONG | MODE_CODE_CHECKED
     MODE_WANTED = MODE_CODE32 | MODE_STACK32 | MODE_PROTECTED | MODE_FLAT
@@ -32,20 +31,16 @@ cdef enum:
 cdef uint64_t SHAPE_BITS = 0xFFEF00FFFFFFFFFFULL     # all but access rights and AVL
 cdef uint64_t FLAT_SHAPE = 0x00CF00000000FFFFULL     # base 0, limit FFFFFh pages, 32 bits
 
-cdef inline uint8_t* cached(Cpu* c, uint64_t linear, uint32_t n) noexcept nogil:
-    """Host address of n bytes of a system table, or NULL."""
-    linear &= 0xFFFFFFFFULL
-    cdef TlbEntry* t = &c.tlb_read[(linear >> PAGE_SHIFT) & TLB_MASK]
-    if likely(t.tag == (((linear + n - 1) & 0xFFFFFFFFFFFFF000ULL) | c.key_super)):
-        return <uint8_t*>(t.addend + linear)
-    return NULL
+cdef inline uint8_t* low_pointer(Cpu* c, uint64_t linear, uint32_t n) noexcept nogil:
+    """table_pointer() in the 4 GiB that there are outside IA-32e mode."""
+    return table_pointer(c, linear & 0xFFFFFFFFULL, n)
 
 cdef inline uint64_t flat_descriptor(Cpu* c, uint32_t selector, uint32_t bits, uint32_t wanted) noexcept nogil:
     """A descriptor of a flat segment in the GDT whose rights are as wanted, or 0."""
     cdef uint64_t* raw
     if unlikely(selector & 4 or not selector & 0xFFFC or (selector & 0xFFF8) + 7 > c.gdtr.limit):
         return 0
-    raw = <uint64_t*>cached(c, c.gdtr.base + (selector & 0xFFF8), 8)
+    raw = <uint64_t*>low_pointer(c, c.gdtr.base + (selector & 0xFFF8), 8)
     if unlikely(raw == NULL or (raw[0] & SHAPE_BITS) != FLAT_SHAPE or <uint32_t>(raw[0] >> 40) & bits != wanted):
         return 0
     return raw[0]
@@ -77,7 +72,7 @@ cdef bint enter_handler_32(Cpu* c, int vector, int kind, bint has_error, uint32_
     cdef uint32_t rights, selector, privilege, stack_selector = 0
     if unlikely(not usual(c) or <uint32_t>vector * 8 + 7 > c.idtr.limit):
         return False
-    gate = <uint64_t*>cached(c, c.idtr.base + vector * 8, 8)
+    gate = <uint64_t*>low_pointer(c, c.idtr.base + vector * 8, 8)
     if unlikely(gate == NULL):
         return False
     rights = <uint32_t>(gate[0] >> 40)
@@ -94,7 +89,7 @@ cdef bint enter_handler_32(Cpu* c, int vector, int kind, bint has_error, uint32_
     if privilege < c.cpl:
         if unlikely(not c.seg[TR].attributes & TSS_32 or privilege * 8 + 11 > c.seg[TR].limit):
             return False
-        stack = <uint32_t*>cached(c, c.seg[TR].base + privilege * 8 + 4, 8)
+        stack = <uint32_t*>low_pointer(c, c.seg[TR].base + privilege * 8 + 4, 8)
         if unlikely(stack == NULL):
             return False
         sp = stack[0]
@@ -135,7 +130,7 @@ cdef inline bint stays_usable(Cpu* c, int seg, uint32_t privilege) noexcept nogi
 
 cdef bint return_32(Cpu* c) noexcept nogil:
     cdef uint32_t* frame
-    cdef uint64_t code, data = 0, sp = c.r[RSP] & 0xFFFFFFFFULL, mask = POPPED
+    cdef uint64_t code, data = 0, sp = c.r[RSP] & 0xFFFFFFFFULL, mask
     cdef uint32_t privilege, selector, stack_selector = 0
     if unlikely(not usual(c) or sp > 0xFFFFFFFFULL - 20 or c.rflags & FLAG_NT or c.virt.guest_mode != GUEST_NONE):
         return False
@@ -156,11 +151,7 @@ cdef bint return_32(Cpu* c) noexcept nogil:
                     or not (stays_usable(c, ES, privilege) and stays_usable(c, DS, privilege)
                             and stays_usable(c, FS, privilege) and stays_usable(c, GS, privilege))):
             return False
-    if c.cpl <= (c.rflags >> 12) & 3:
-        mask |= FLAG_IF
-    if c.cpl == 0:
-        mask |= FLAG_IOPL | FLAG_VIF | FLAG_VIP
-    mask &= ~missing_flags(c)
+    mask = iret_flags(c, 4)
     c.nmi_blocked = 0
     write_rflags(c, (c.rflags & ~mask) | (frame[2] & mask))
     c.r[REG_RIP] = frame[0]

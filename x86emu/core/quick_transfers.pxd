@@ -9,6 +9,13 @@ from x86emu.core.memory_access cimport read_entry, write_entry, entry_holds
 from x86emu.core.stack cimport set_sp
 from x86emu.core.features cimport *
 
+cdef inline uint8_t* table_pointer(Cpu* c, uint64_t linear, uint32_t n) noexcept nogil:
+    """Host address of n bytes of a system table, or NULL."""
+    cdef TlbEntry* t = read_entry(c, linear)
+    if likely(t.tag == (((linear + n - 1) & 0xFFFFFFFFFFFFF000ULL) | c.key_super)):
+        return <uint8_t*>(t.addend + linear)
+    return NULL
+
 cdef inline void write_frame_64(Cpu* c, uint64_t* frame, uint64_t flags, uint64_t return_rip, bint has_error,
                                 uint32_t error) noexcept nogil:
     """What a handler of IA-32e mode finds on its stack (SDM 3A 6.14.2); frame has room for the error code as well."""

@@ -5,6 +5,7 @@ from x86emu.core.state cimport *
 from x86emu.core.features cimport *
 from x86emu.core.flags cimport write_rflags
 from x86emu.core.mmu cimport frame_pointer
+from x86emu.core.model cimport iret_flags
 from x86emu.core.tlb cimport refresh_key
 from x86emu.core.segmentation cimport base_of, limit_of, attributes_of, bounds_of, invalidate_inner_data_segments, set_null
 
@@ -17,22 +18,13 @@ cdef enum:
     GATE_BITS = 0x9E             # present, and interrupt or trap gate of 64 bits
     GATE_WANTED = 0x8E
     DPL_BITS = 0x60
-    # Flags that IRETQ always pops (SDM 2A, IRET): CF PF AF ZF SF TF DF OF NT, RF AC ID
-    POPPED = 0x254DD5
-
-cdef inline uint8_t* cached(Cpu* c, uint64_t linear, uint32_t n) noexcept nogil:
-    """Host address of n bytes of a system table, or NULL."""
-    cdef TlbEntry* t = &c.tlb_read[(linear >> PAGE_SHIFT) & TLB_MASK]
-    if likely(t.tag == (((linear + n - 1) & 0xFFFFFFFFFFFFF000ULL) | c.key_super)):
-        return <uint8_t*>(t.addend + linear)
-    return NULL
 
 cdef inline uint64_t global_descriptor(Cpu* c, uint32_t selector) noexcept nogil:
     """A descriptor of the GDT, or 0."""
     cdef uint64_t* raw
     if unlikely(selector & 4 or (selector & 0xFFF8) + 7 > c.gdtr.limit):
         return 0
-    raw = <uint64_t*>cached(c, c.gdtr.base + (selector & 0xFFF8), 8)
+    raw = <uint64_t*>table_pointer(c, c.gdtr.base + (selector & 0xFFF8), 8)
     return raw[0] if raw != NULL else 0
 
 cdef inline void put(Cpu* c, int seg, uint32_t selector, uint64_t raw) noexcept nogil:
@@ -52,7 +44,7 @@ cdef bint enter_handler_64(Cpu* c, int vector, int kind, bint has_error, uint32_
     cdef uint32_t rights, selector, privilege
     if unlikely((c.mode & (MODE_CODE | MODE_CET)) != MODE_CODE64 or <uint32_t>vector * 16 + 15 > c.idtr.limit):
         return False
-    gate = <uint64_t*>cached(c, c.idtr.base + vector * 16, 16)
+    gate = <uint64_t*>table_pointer(c, c.idtr.base + vector * 16, 16)
     if unlikely(gate == NULL):
         return False
     rights = <uint32_t>(gate[0] >> 40)
@@ -70,7 +62,7 @@ cdef bint enter_handler_64(Cpu* c, int vector, int kind, bint has_error, uint32_
     if privilege < c.cpl:
         if unlikely(privilege * 8 + 11 > c.seg[TR].limit):
             return False
-        frame = <uint64_t*>cached(c, c.seg[TR].base + privilege * 8 + 4, 8)
+        frame = <uint64_t*>table_pointer(c, c.seg[TR].base + privilege * 8 + 4, 8)
         if unlikely(frame == NULL):
             return False
         sp = frame[0]
@@ -93,8 +85,8 @@ cdef bint enter_handler_64(Cpu* c, int vector, int kind, bint has_error, uint32_
 
 cdef bint return_64(Cpu* c) noexcept nogil:
     cdef uint64_t* frame = <uint64_t*>frame_pointer(c, c.r[RSP], 40, False, c.cpl)
-    cdef uint64_t raw, stack = 0, mask = POPPED
-    cdef uint32_t privilege, iopl = <uint32_t>(c.rflags >> 12) & 3
+    cdef uint64_t raw, stack = 0, mask
+    cdef uint32_t privilege
     cdef uint16_t selector, stack_selector
     if unlikely(frame == NULL or c.rflags & FLAG_NT or c.virt.guest_mode != GUEST_NONE):
         return False
@@ -112,10 +104,7 @@ cdef bint return_64(Cpu* c) noexcept nogil:
             return False
     elif privilege == 3:
         return False
-    if c.cpl <= iopl:
-        mask |= FLAG_IF
-    if c.cpl == 0:
-        mask |= FLAG_IOPL | (FLAG_VIF | FLAG_VIP if c.features[<int>FEATURE_VME] else 0)
+    mask = iret_flags(c, 8)
     c.nmi_blocked = 0
     write_rflags(c, (c.rflags & ~mask) | (frame[2] & mask))
     c.r[REG_RIP] = frame[0]
