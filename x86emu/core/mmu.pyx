@@ -12,6 +12,7 @@ from x86emu.core.physical cimport backing, bus_load, bus_store, load_at, load_by
 from x86emu.core.page_walk cimport EXECUTE, PAGE_USER, READ, WRITE, walk
 from x86emu.core.alignment cimport aligned
 from x86emu.core.tlb cimport CODE_KEY, KEYS_IN_GROUP, NEVER_KEY, VICTIM_MASK
+from x86emu.core.tlb_entries cimport data_entry
 from x86emu.core.trace cimport holds_code, invalidate_code
 from x86emu.core.interrupts cimport data_breakpoints
 from x86emu.core.vmx_apic cimport vmx_apic_access
@@ -38,10 +39,6 @@ cdef inline bint watched(Cpu* c, uint64_t linear) noexcept nogil:
         if (c.dr[7] >> (n * 2)) & 3 and (c.dr[7] >> (16 + n * 4)) & 1 and (c.dr[n] ^ linear) >> 12 == 0:
             return True
     return False
-
-cdef inline TlbEntry* data_entry(Cpu* c, uint64_t linear, bint write) noexcept nogil:
-    return (&c.tlb_write[(linear >> PAGE_SHIFT) & TLB_MASK] if write
-            else &c.tlb_read[(linear >> PAGE_SHIFT) & TLB_MASK])
 
 cdef inline TlbEntry* victim(Cpu* c, uint64_t linear, bint write, uint64_t tag) noexcept nogil:
     """The entry with this tag of linear's page that a fill pushed out, or NULL. Pages that take turns in one place (4 MiB

@@ -7,6 +7,7 @@
 # masked by the stack address size here.
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
 from x86emu.core.state cimport *
+from x86emu.core.tlb_entries cimport read_entry, write_entry, entry_holds
 
 cdef bint stack_store_slow(Cpu* c, Insn* i, uint64_t sp, uint64_t value, uint32_t size) noexcept nogil
 cdef bint stack_load_slow(Cpu* c, Insn* i, uint64_t sp, uint32_t size) noexcept nogil          # value in c.mtmp
@@ -15,27 +16,21 @@ cdef bint stack_linear(Cpu* c, Insn* i, uint64_t sp, uint32_t size, bint write, 
 # As an access of size bytes at sp would, but changes nothing: SS checks and page rights.
 cdef bint stack_probe(Cpu* c, Insn* i, uint64_t sp, uint32_t size, bint write) noexcept nogil
 
-cdef inline TlbEntry* read_place(Cpu* c, uint64_t linear) noexcept nogil:
-    return &c.tlb_read[(linear >> PAGE_SHIFT) & TLB_MASK]
-
-cdef inline TlbEntry* write_place(Cpu* c, uint64_t linear) noexcept nogil:
-    return &c.tlb_write[(linear >> PAGE_SHIFT) & TLB_MASK]
-
 cdef inline bint stack_store(Cpu* c, Insn* i, uint64_t sp, uint_t value) noexcept nogil:
     """Stores at SS:sp."""
     cdef TlbEntry* t
     cdef uint64_t linear
     if uint_t is uint64_t:       # 64-bit mode's alone: no base, no limit, no mask
-        t = write_place(c, sp)
-        if likely(t.tag == (((sp + 7) & 0xFFFFFFFFFFFFF000ULL) | c.tlb_key)):
+        t = write_entry(c, sp)
+        if likely(entry_holds(c, t, sp, <uint_t>0)):
             (<uint_t*>(t.addend + sp))[0] = value
             return True
         return stack_store_slow(c, i, sp, value, sizeof(uint_t))
     sp &= c.sp_mask
     linear = sp + c.stack_base
     if likely(sp < c.stack_limit):
-        t = &c.tlb_write[(linear >> PAGE_SHIFT) & TLB_MASK]
-        if likely(t.tag == (((linear + (sizeof(uint_t) - 1)) & 0xFFFFFFFFFFFFF000ULL) | c.tlb_key)):
+        t = write_entry(c, linear)
+        if likely(entry_holds(c, t, linear, <uint_t>0)):
             (<uint_t*>(t.addend + linear))[0] = value
             return True
     return stack_store_slow(c, i, sp, value, sizeof(uint_t))
@@ -45,8 +40,8 @@ cdef inline bint stack_load(Cpu* c, Insn* i, uint64_t sp, uint_t* value) noexcep
     cdef TlbEntry* t
     cdef uint64_t linear
     if uint_t is uint64_t:
-        t = read_place(c, sp)
-        if likely(t.tag == (((sp + 7) & 0xFFFFFFFFFFFFF000ULL) | c.tlb_key)):
+        t = read_entry(c, sp)
+        if likely(entry_holds(c, t, sp, <uint_t>0)):
             value[0] = (<uint_t*>(t.addend + sp))[0]
             return True
         if stack_load_slow(c, i, sp, sizeof(uint_t)):
@@ -56,8 +51,8 @@ cdef inline bint stack_load(Cpu* c, Insn* i, uint64_t sp, uint_t* value) noexcep
     sp &= c.sp_mask
     linear = sp + c.stack_base
     if likely(sp < c.stack_limit):
-        t = &c.tlb_read[(linear >> PAGE_SHIFT) & TLB_MASK]
-        if likely(t.tag == (((linear + (sizeof(uint_t) - 1)) & 0xFFFFFFFFFFFFF000ULL) | c.tlb_key)):
+        t = read_entry(c, linear)
+        if likely(entry_holds(c, t, linear, <uint_t>0)):
             value[0] = (<uint_t*>(t.addend + linear))[0]
             return True
     if stack_load_slow(c, i, sp, sizeof(uint_t)):
