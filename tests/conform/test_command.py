@@ -232,7 +232,11 @@ def test_an_interrupted_run_resumes(tmp_path: Path, jobs: str) -> None:
     command = [sys.executable, "-m", "x86emu", "conform", "run", "--suite", "singlestep", str(directory), "-o",
                str(results), "-j", jobs, "--engine", f"{__name__}:Slow"]  # fmt: skip
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, env=environment, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, env=environment, text=True, start_new_session=True,
+        # a shell's background jobs, these tests perhaps, have it ignored, and so would this process
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     while process.poll() is None and not (journal.exists() and journal.read_text().count("\n") > 4):
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGINT)  # as the terminal does for Ctrl-C
