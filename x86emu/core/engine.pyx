@@ -24,7 +24,7 @@ from x86emu.core.svm_exit cimport svm_exit
 from x86emu.core.avic cimport avic_candidate, avic_take
 from x86emu.core.vmx cimport vmx_reset, vmx_watch
 from x86emu.core.vmx_exit cimport vmx_take_wires
-from x86emu.core.sysregs cimport monitor_triggered
+from x86emu.core.halting cimport monitor_triggered
 
 cdef enum:
     DR6_BS = 0x4000

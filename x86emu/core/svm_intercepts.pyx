@@ -9,7 +9,7 @@ from x86emu.core.features cimport *
 from x86emu.core.flags cimport get_of
 from x86emu.core.physical cimport physical_load
 from x86emu.core.second_level cimport request_exit
-from x86emu.core.sysregs cimport monitor_triggered
+from x86emu.core.halting cimport monitor_triggered
 from x86emu.core.tasks cimport io_permitted
 from x86emu.core.svm cimport *
 

@@ -1,5 +1,5 @@
 # cython: language_level=3
-# Control, debug and extended control registers, TLB instructions, halting, time stamps.
+# Control, debug and extended control registers, TLB instructions, time stamps.
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
 from x86emu.core.state cimport *
 
@@ -12,7 +12,3 @@ cdef bint write_cr4(Cpu* c, Insn* i, uint64_t value) noexcept nogil
 # The TSC of this moment, and as RDTSC reads it (engine.told_now).
 cdef uint64_t tsc_now(Cpu* c, Insn* i) noexcept nogil
 cdef uint64_t tsc_read(Cpu* c, Insn* i) noexcept nogil
-
-# Whether what an MWAIT of this processor waits for has happened: the monitored 64 bytes differ from what MONITOR saw,
-# or cannot be looked at. The run loop asks while activity is ACTIVITY_MWAIT.
-cdef bint monitor_triggered(Cpu* c) noexcept nogil

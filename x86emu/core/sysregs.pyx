@@ -1,12 +1,10 @@
 # cython: language_level=3
-"""Control, debug and extended control registers, TLB and cache instructions, halting, time stamps.
+"""Control, debug and extended control registers, TLB and cache instructions, time stamps.
 
 Intel SDM volume 3A, 2.5 and 2.6 (registers), 4.10.4 (TLB), 10.8.5 (switching to and from IA-32e mode); volume 3B, 17.2
 (debug registers); volume 2 for each instruction; AMD APM volume 2, chapter 3, where a processor of AMD differs.
 
-Departures, all within what the manuals allow: caches are not modelled, so INVD and WBINVD only check their privilege;
-MONITOR takes its address in DS without a segment override; an MWAIT wakes when the monitored line's contents change,
-looked at whenever the processor's turn comes.
+Departure, within what the manuals allow: caches are not modelled, so INVD and WBINVD only check their privilege.
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
 from x86emu.core.state cimport *
@@ -15,7 +13,7 @@ from x86emu.core.flags cimport *
 from x86emu.core.features cimport *
 from x86emu.core.memory_access cimport ld, st, load_bytes
 from x86emu.core.segmentation cimport canonical_base
-from x86emu.core.mmu cimport canonical, host_pointer
+from x86emu.core.mmu cimport canonical
 from x86emu.core.page_walk cimport load_pdptes
 from x86emu.core.tlb cimport (refresh_key, tlb_flush_all, tlb_flush_page, tlb_flush_pcid, tlb_new_address_space,
                               tlb_take_keys)
@@ -31,8 +29,6 @@ from x86emu.core.model cimport ProcessorModel, VENDOR_AMD, VENDOR_INTEL, XCR0_X8
 cdef enum:
     CR4_FLUSHING = 0x17210B0     # PSE PAE PGE LA57 PCIDE(17) SMEP SMAP PKE PKS: what changes translations or their rights
     CR4_PDPTE_LOADING = 0x1000B0 # PSE PAE PGE SMEP (SDM 3A 4.4.1)
-    MONITOR_ARMED = 1            # bits of Cpu.monitor_armed; the rest is a digest of the monitored line
-    MONITOR_MASKED_BREAK = 2
     DR6_ONES = 0xFFFF0FF0
     DR6_WRITABLE = 0xE00F
     DR6_BD = 0x2000
@@ -447,70 +443,6 @@ cdef void WBINVD(Cpu* c, Insn* i) noexcept nogil:
     if not_cpl0(c, i):
         return
     chain(c, i)
-
-# ---------------------------------------------------------------- halting
-
-cdef void HLT(Cpu* c, Insn* i) noexcept nogil:
-    if not_cpl0(c, i):
-        return
-    finish(c, i)
-    c.activity = ACTIVITY_HLT
-    c.exit = EXIT_YIELD
-
-cdef uint32_t line_digest(Cpu* c, uint64_t linear) noexcept nogil:
-    """A nonzero digest of the 64 bytes at linear in bits 31:2, bit 0 set; 0 where they are no plain memory."""
-    cdef uint64_t* line = <uint64_t*>host_pointer(c, linear, 64, 0)
-    cdef uint64_t digest = 0xCBF29CE484222325ULL
-    cdef int k
-    if line == NULL:
-        return 0
-    for k in range(8):
-        digest = (digest ^ line[k]) * 0x9E3779B97F4A7C15ULL
-        digest ^= digest >> 29
-    return (<uint32_t>(digest ^ digest >> 32) & ~<uint32_t>3) | MONITOR_ARMED
-
-cdef bint monitor_triggered(Cpu* c) noexcept nogil:
-    cdef uint32_t now = line_digest(c, c.monitor_address)
-    return now == 0 or now != (c.monitor_armed & ~<uint32_t>MONITOR_MASKED_BREAK)
-
-cdef void MONITOR(Cpu* c, Insn* i) noexcept nogil:
-    cdef uint64_t linear = c.r[RAX]
-    cdef uint8_t probe
-    if unlikely(c.cpl != 0):
-        fault(c, i, V_UD)        # not #GP (SDM 2B, MONITOR)
-        return
-    if unlikely(<uint32_t>c.r[RCX] != 0):
-        fault_code(c, i, V_GP, 0)
-        return
-    if i.aux == 0:
-        linear = <uint16_t>linear
-    elif i.aux == 1:
-        linear = <uint32_t>linear
-    if not code_is_64(c):
-        if unlikely(not c.seg[DS].access & ACCESS_READ or linear < c.seg[DS].low or linear > c.seg[DS].high):
-            fault_code(c, i, V_GP, 0)
-            return
-        linear = <uint32_t>(linear + c.seg[DS].base)
-    if not ld(c, i, linear, &probe):
-        return
-    c.monitor_address = linear & ~<uint64_t>63
-    c.monitor_armed = line_digest(c, c.monitor_address)
-    chain(c, i)
-
-cdef void MWAIT(Cpu* c, Insn* i) noexcept nogil:
-    cdef ProcessorModel* m = <ProcessorModel*>c.model
-    if unlikely(c.cpl != 0):
-        fault(c, i, V_UD)
-        return
-    if unlikely(<uint32_t>c.r[RCX] & ~<uint32_t>1):
-        fault_code(c, i, V_GP, 0)
-        return
-    finish(c, i)
-    if c.monitor_armed and not monitor_triggered(c):
-        if c.r[RCX] & 1:         # an interrupt wakes the processor though IF is 0
-            c.monitor_armed |= MONITOR_MASKED_BREAK
-        c.activity = ACTIVITY_MWAIT
-    c.exit = EXIT_YIELD
 
 # ---------------------------------------------------------------- time and counters
 

@@ -13,7 +13,7 @@ from x86emu.core.interrupts cimport deliver_event, deliver_fault, check_debug_tr
 from x86emu.core.msr cimport read_msr, write_msr
 from x86emu.core.second_level cimport request_exit
 from x86emu.core.smm cimport enter_smm
-from x86emu.core.sysregs cimport monitor_triggered
+from x86emu.core.halting cimport monitor_triggered
 from x86emu.core.vmx cimport *
 from x86emu.core.vmx_apic cimport (vmx_emulate_apic_write, vmx_take_virtual_interrupt, vmx_posted_interrupt, vmx_virtual_tpr)
 from x86emu.core.exits cimport note_exit
