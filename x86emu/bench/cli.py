@@ -79,11 +79,11 @@ def _names(options: argparse.Namespace) -> list[str]:
     from x86emu.bench import guests, kernels
 
     groups: dict[str, tuple[str, ...]] = {
-        "kernels": (*kernels.NAMES_64, *kernels.NAMES_NATIVE),
+        "kernels": kernels.NAMES_ALONE,
         "kernels-32": kernels.NAMES_32,
         "virtualization": kernels.NAMES_VIRTUAL,
         "guests": guests.NAMES,
-        "all": (*kernels.NAMES_64, *kernels.NAMES_NATIVE, *guests.NAMES, *kernels.NAMES_VIRTUAL, *kernels.NAMES_32),
+        "all": (*kernels.NAMES_ALONE, *guests.NAMES, *kernels.NAMES_VIRTUAL, *kernels.NAMES_32),
     }
     found: dict[str, None] = {}
     for name in options.names or ("kernels", "guests"):
@@ -197,7 +197,7 @@ def bench(options: argparse.Namespace) -> int:
                     print(f"x86emu bench: {engine.name} is not installed; it is left out", file=sys.stderr)
         versions = {engine.name: engine.version for engine in engines}
         if options.list:
-            print(f"kernels:        {' '.join((*kernels.NAMES_64, *kernels.NAMES_NATIVE))}")
+            print(f"kernels:        {' '.join(kernels.NAMES_ALONE)}")
             print(f"kernels-32:     {' '.join(kernels.NAMES_32)}")
             print(f"virtualization: {' '.join(kernels.NAMES_VIRTUAL)}\nguests:         {' '.join(guests.NAMES)}")
             print("\n".join(f"{engine:8} {version}" for engine, version in versions.items()))

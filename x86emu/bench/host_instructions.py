@@ -24,7 +24,7 @@ from x86emu.bench import direct, kernels
 from x86emu.errors import UserInputError
 
 STORED = Path(__file__).resolve().parents[2] / "benchmarks" / "results" / "host-instructions.json"
-COUNTED = (*kernels.NAMES_64, *kernels.NAMES_NATIVE)
+COUNTED = kernels.NAMES_ALONE
 GROWTH = 1.05  # what a figure may be of the stored one
 LIMIT = 200_000_000  # guest instructions that a kernel at scale 1 does not need
 # Those of so few instructions that beginning and end of a run would count.
