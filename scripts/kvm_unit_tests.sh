@@ -1,12 +1,12 @@
 #!/bin/bash
 # The scoreboard of kvm-unit-tests in docs/virtualization.md: every run of its configuration, then the sub-tests of
-# svm.flat and vmx.flat one by one.  Twenty minutes on one core; it can be interrupted and called again, and goes on.
+# svm.flat and vmx.flat one by one.  Half an hour on one core; it can be interrupted and called again, and goes on.
 #
 #   usage: kvm_unit_tests.sh BUILD64 [BUILD32]      directories of built kvm-unit-tests, for x86_64 and for i386
 #     RESULTS   where the results are kept (default: build/kvm-unit-tests)
 #     JOBS      processes (default: as many as processors)
 #     PYTHON    interpreter with the package (default: .venv/bin/python, or python3)
-#     SECONDS_EACH   processor time for a test (default 240)
+#     SECONDS_EACH   processor time for a test (default 600)
 set -uo pipefail
 cd "$(dirname "$0")/.."
 results=${RESULTS:-build/kvm-unit-tests}
@@ -19,7 +19,7 @@ run() { # NAME DIRECTORY ARGUMENT...
     shift 2
     if [[ ! -e $results/$name.json || -e $results/$name.json.partial ]]; then
         "$python" -m x86emu conform run --suite kvm-unit-tests "$directory" --jobs "${JOBS:-$(nproc)}" \
-            --timeout "${SECONDS_EACH:-240}" --resume --output "$results/$name.json" "$@"
+            --timeout "${SECONDS_EACH:-600}" --resume --output "$results/$name.json" "$@"
         code=$?
         case $code in 0 | 1 | 3) ;; *) exit "$code" ;; esac
     fi

@@ -16,7 +16,8 @@ from x86emu.core.model cimport ModelTables
 from x86emu.core.processor cimport Processor
 from x86emu.core.tlb cimport tlb_flush_everything
 from x86emu.core.trace cimport flush_traces
-from x86emu.core.vmx_exit cimport vmx_awake, vmx_timer_deadline
+from x86emu.core.vmx_exit cimport vmx_awake
+from x86emu.core.vmx_timer cimport vmx_timer_deadline
 from x86emu.bus.platform cimport Board, CpuSignals, Wiring
 from x86emu.bus.clock cimport Clock
 
@@ -140,7 +141,8 @@ cdef class Engine:
         Raises what a device handler raised, and KeyboardInterrupt.
         """
         cdef int64_t left = FOREVER if max_instructions is None else max_instructions
-        cdef int64_t deadline, span, executed, longest, now, done
+        cdef int64_t deadline, span, executed, longest, now, done, asleep
+        cdef bint woken
         cdef int end, active, index, n_cpus = len(self.cpus)
         cdef Processor cpu
         cdef Clock clock = self.clock
@@ -183,6 +185,14 @@ cdef class Engine:
                 self.schedule.running = NULL
                 left -= executed
                 done += executed
+                woken = False
+                if end == SLICE_IDLE:       # a halted guest whose preemption timer expires within its turn
+                    asleep = vmx_timer_deadline(cpu.state) - (now + done)
+                    if 0 <= asleep < span - executed and now + done + asleep < clock.next_deadline():
+                        woken = True
+                        end = SLICE_DONE
+                        done += asleep
+                        executed += asleep
                 if done > longest:
                     longest = done
                 if left <= 0 and n_cpus > 1 and end != SLICE_STOP and (end != SLICE_IDLE and executed < span
@@ -211,8 +221,11 @@ cdef class Engine:
                     break
                 if left <= 0:
                     break
+                if woken:
+                    span -= executed
+                    continue
                 if n_cpus > 1:
-                    deadline = clock.next_deadline()
+                    deadline = min(clock.next_deadline(), self.guest_deadline())
                 index += 1
                 span = done = 0
             clock.base = now + longest

@@ -31,8 +31,20 @@ CF, ZF = 1, 0x40
 class VmxGuest:
     """The machine in VMX operation with a current VMCS that describes a guest like the host."""
 
-    def __init__(self, model: str = "nehalem_ept", ept: bool = True, on: bool = True, apic: bool = False) -> None:
-        self.machine = BareMachine("long", model, apic=apic)
+    def __init__(
+        self,
+        model: str = "nehalem_ept",
+        ept: bool = True,
+        on: bool = True,
+        apic: bool = False,
+        processors: int = 1,
+        index: int = 0,
+    ) -> None:
+        """index: which of several processors is in VMX operation; the others are halted."""
+        self.machine = BareMachine("long", model, apic=apic, processors=processors)
+        for cpu in self.machine.engine.cpus:
+            cpu.activity = 1
+        self.machine.cpu = self.machine.engine.cpus[index]
         self.memory, self.cpu = self.machine.memory, self.machine.cpu
         self.features = self.machine.features
         self.memory.write(HOST_RIP, b"\xf4")

@@ -24,6 +24,7 @@ from x86emu.core.svm_exit cimport svm_exit
 from x86emu.core.avic cimport avic_candidate, avic_take
 from x86emu.core.vmx cimport vmx_reset, vmx_watch
 from x86emu.core.vmx_exit cimport vmx_take_wires
+from x86emu.core.vmx_timer cimport vmx_watch_timer
 from x86emu.core.halting cimport monitor_triggered
 
 cdef enum:
@@ -305,6 +306,7 @@ cdef int run_slice(Cpu* c, int64_t instructions, int64_t* executed) noexcept nog
     c.budget = instructions
     c.deferred = 0
     c.current = NULL
+    vmx_watch_timer(c)
     while True:
         if c.exit:
             exit = c.exit
@@ -334,7 +336,7 @@ cdef int run_slice(Cpu* c, int64_t instructions, int64_t* executed) noexcept nog
         if c.activity != ACTIVITY_ACTIVE or wires_up(c):
             c.link = NULL
             if not take_wires(c):
-                if c.activity == ACTIVITY_SHUTDOWN:
+                if c.activity == ACTIVITY_SHUTDOWN and c.virt.guest_mode != GUEST_VMX:   # a guest's: a VM entry asked for it
                     c.stop_reason = STOP_TRIPLE_FAULT
                     end = SLICE_STOP
                 else:
@@ -351,6 +353,9 @@ cdef int run_slice(Cpu* c, int64_t instructions, int64_t* executed) noexcept nog
             c.budget += c.deferred
             c.slice += c.deferred
             c.deferred = 0
+            if unlikely(c.vmx.timer_on != 0):    # it may be what the slice was cut for
+                vmx_watch_timer(c)
+                continue
         link = c.link
         c.link = NULL
         if unlikely(s.flush_wanted):

@@ -16,6 +16,7 @@ from x86emu.core.model cimport ProcessorModel, VENDOR_AMD, VENDOR_INTEL, MISC_EN
 from x86emu.core.engine cimport virtual_now
 from x86emu.core.sysregs cimport tsc_read
 from x86emu.core.vmx cimport capability
+from x86emu.core.vmx_timer cimport vmx_timer_tsc_moved
 from x86emu.core.vmx_apic cimport vmx_read_x2apic, vmx_write_x2apic
 from x86emu.core.svm cimport svm_intercepts, SVM_EFER_WRITE_TRAP
 from x86emu.core.svm_exit cimport svm_trap
@@ -42,8 +43,10 @@ cdef bint read_tsc(Cpu* c, Insn* i, uint32_t number, uint64_t* value) noexcept n
 
 cdef void move_tsc(Cpu* c, Insn* i, int64_t offset) noexcept nogil:
     """Sets the TSC's offset here and where the local APIC sees it, which may have a deadline pending."""
+    cdef int64_t before = c.tsc_offset
     c.tsc_offset = offset
     c.signals.tsc_offset = offset
+    vmx_timer_tsc_moved(c, i, before)
     if c.signals.tsc_moved != NULL:
         c.current = i
         c.signals.tsc_moved(c.signals.controller)

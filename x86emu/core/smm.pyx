@@ -16,6 +16,7 @@ from x86emu.core.page_walk cimport load_pdptes
 from x86emu.core.tlb cimport tlb_flush_everything
 from x86emu.core.mode cimport refresh_mode, refresh_segment
 from x86emu.core.vmx cimport capability, secondary, SEC_UNRESTRICTED_GUEST
+from x86emu.core.vmx_timer cimport vmx_watch_timer
 from x86emu.core.vendor cimport has_long_mode
 
 # Offsets from SMBASE
@@ -276,6 +277,7 @@ cdef void _back_to_vmx_operation(Cpu* c) noexcept nogil:
         fixed &= ~(<uint64_t>CR0_PE | 1ULL << CR0_PG_BIT)
     c.cr0 |= fixed
     c.cr4 |= capability(c, 8)                      # IA32_VMX_CR4_FIXED0
+    vmx_watch_timer(c)                             # it has counted meanwhile
 
 cdef void RSM(Cpu* c, Insn* i) noexcept nogil:
     cdef int k

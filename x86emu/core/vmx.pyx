@@ -20,6 +20,7 @@ from x86emu.core.second_level cimport second_level_new_generation
 from x86emu.core.sysregs cimport tsc_read
 from x86emu.core.vmx_apic cimport vmx_enter_virtual_apic
 from x86emu.core.vmx_exit cimport load_host_state, record_exit, vmx_load_msrs
+from x86emu.core.vmx_timer cimport vmx_start_timer, TIMER_WATCHED
 from x86emu.core.exits cimport note_entry
 
 include "vmx_checks.pxi"
@@ -189,9 +190,7 @@ cdef void load_controls(Cpu* c) noexcept nogil:
     v.after_reason = 0
     v.alone = 0
     v.iret_at = -1
-    v.timer_on = v.pin >> PIN_PREEMPTION_TIMER & 1
-    if v.timer_on:
-        v.timer_end = (vmx_host_tsc(c, NULL) >> (capability(c, 5) & 31)) + vget(c, F_PREEMPTION_TIMER_VALUE)
+    vmx_start_timer(c)
 
 cdef void load_hlat(Cpu* c) noexcept nogil:
     """25.6.22: HLAT paging translates the addresses whose highest bits, as many as the prefix size says, are all 1."""
@@ -292,7 +291,7 @@ cdef void vmx_watch(Cpu* c) noexcept nogil:
     """Sets the flag that makes the run loop call vmx_take_wires() between traces."""
     cdef Vmx* v = &c.vmx
     c.virt.virtual_interrupt = ((v.primary & (1 << PRI_INTERRUPT_WINDOW_EXITING | 1 << PRI_NMI_WINDOW_EXITING))
-                                | v.timer_on | v.trap_pending | v.tpr_pending | v.virtual_ready | v.apic_write
+                                | v.timer_on & TIMER_WATCHED | v.trap_pending | v.tpr_pending | v.virtual_ready | v.apic_write
                                 | v.after_reason) != 0
 
 cdef uint32_t check_vmcs(Cpu* c, CheckEnvironment* e, int* error) noexcept nogil:

@@ -19,7 +19,5 @@ cdef bint vmx_take_wires(Cpu* c) noexcept nogil
 cdef void vmx_request(Cpu* c, Insn* i, uint32_t reason, uint64_t qualification, uint32_t information) noexcept nogil
 # Loads an MSR list. False: entry number failed[0] (from 1) cannot be loaded.
 cdef bint vmx_load_msrs(Cpu* c, uint64_t list_, uint64_t n, uint64_t* failed) noexcept nogil
-# Virtual time at which the running guest's preemption timer expires.
-cdef int64_t vmx_timer_deadline(Cpu* c) noexcept nogil
 # Whether a halted guest has something to do: what vmx_take_wires() would take.
 cdef bint vmx_awake(Cpu* c) noexcept nogil

@@ -16,6 +16,7 @@ from x86emu.core.smm cimport enter_smm
 from x86emu.core.halting cimport monitor_triggered
 from x86emu.core.vmx cimport *
 from x86emu.core.vmx_apic cimport (vmx_emulate_apic_write, vmx_take_virtual_interrupt, vmx_posted_interrupt, vmx_virtual_tpr)
+from x86emu.core.vmx_timer cimport vmx_timer_expired, vmx_timer_value
 from x86emu.core.exits cimport note_exit
 
 cdef enum:
@@ -57,7 +58,6 @@ cdef void save_guest_state(Cpu* c) noexcept nogil:
     cdef Vmx* v = &c.vmx
     cdef Segment* s
     cdef int k
-    cdef uint64_t remaining
     vput(c, F_GUEST_CR0, c.cr0)
     vput(c, F_GUEST_CR3, c.cr3)
     vput(c, F_GUEST_CR4, c.cr4)
@@ -105,21 +105,10 @@ cdef void save_guest_state(Cpu* c) noexcept nogil:
         for k in range(4):
             vput(c, F_GUEST_PDPTE0 + 8 * k, c.pdpte[k])
     if v.exit_controls >> EXIT_SAVE_PREEMPTION_TIMER & 1 and v.timer_on:
-        remaining = timer_remaining(c)
-        vput(c, F_PREEMPTION_TIMER_VALUE, remaining)
+        vput(c, F_PREEMPTION_TIMER_VALUE, vmx_timer_value(c))
     if capability(c, 5) >> 5 & 1:
         vput(c, F_ENTRY_CONTROLS, (vget(c, F_ENTRY_CONTROLS) & ~(1ULL << ENTRY_IA32E_MODE_GUEST))
              | ((c.efer >> 10 & 1) << ENTRY_IA32E_MODE_GUEST))
-
-cdef uint64_t timer_remaining(Cpu* c) noexcept nogil:
-    cdef uint64_t now = vmx_host_tsc(c, NULL) >> (capability(c, 5) & 31)
-    return c.vmx.timer_end - now if c.vmx.timer_end > now else 0
-
-cdef int64_t vmx_timer_deadline(Cpu* c) noexcept nogil:
-    """Virtual time at which the preemption timer of the running guest expires; never is a huge number."""
-    if c.virt.guest_mode != GUEST_VMX or not c.vmx.timer_on or c.activity == ACTIVITY_WAIT_FOR_SIPI:
-        return 0x7FFFFFFFFFFFFFFF
-    return <int64_t>(c.vmx.timer_end << (capability(c, 5) & 31)) - c.tsc_offset
 
 cdef uint64_t msr_list_limit(Cpu* c) noexcept nogil:
     """Longer lists are undefined behaviour (A.6): here their first entry too many fails."""
@@ -386,19 +375,6 @@ cdef bint vmx_exception(Cpu* c, Fault* f, Fault* during) noexcept nogil:
 cdef bint below_threshold(Cpu* c) noexcept nogil:
     return (vmx_virtual_tpr(c) >> 4) < (vget(c, F_TPR_THRESHOLD) & 15)
 
-cdef bint timer_expired(Cpu* c) noexcept nogil:
-    """True where the preemption timer is at 0; else the slice ends no later than it will be."""
-    cdef uint64_t remaining = timer_remaining(c)
-    if remaining == 0:
-        return True
-    remaining <<= capability(c, 5) & 31
-    if remaining < <uint64_t>(max(c.budget, 0) + c.deferred):
-        if c.budget > 0:
-            c.slice -= c.budget
-            c.budget = 0
-        c.deferred = <int64_t>remaining      # the next slice goes that far
-    return False
-
 cdef int take_one(Cpu* c) noexcept nogil:
     """One event. 0: none, and nothing to run; 1: none, the guest goes on; 2: an event was taken."""
     cdef Signals* s = c.signals
@@ -441,7 +417,7 @@ cdef int take_one(Cpu* c) noexcept nogil:
         c.activity = ACTIVITY_ACTIVE
         deliver_fault(c)
         return TAKEN
-    if v.timer_on and c.activity != ACTIVITY_WAIT_FOR_SIPI and timer_expired(c):
+    if v.timer_on and c.activity != ACTIVITY_WAIT_FOR_SIPI and vmx_timer_expired(c):
         vmx_exit(c, REASON_TIMER, 0, NULL)
         return TAKEN
     if v.primary >> PRI_NMI_WINDOW_EXITING & 1 and windows and not c.nmi_blocked and c.interrupt_shadow != 2:

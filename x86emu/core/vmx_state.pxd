@@ -15,7 +15,7 @@ cdef struct Vmx:
     uint64_t tsc_offset
     uint64_t eptp
     uint64_t timer_end           # TSC at which the preemption timer reaches 0
-    uint32_t timer_on
+    uint32_t timer_on            # bits of vmx_timer.pxd
     uint32_t host_nmi_blocked
     uint64_t tertiary
     uint64_t tsc_multiplier      # 16.48 fixed point

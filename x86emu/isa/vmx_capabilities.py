@@ -45,12 +45,18 @@ ENTRY = {
 PIN_DEFAULT1, PRIMARY_DEFAULT1, EXIT_DEFAULT1, ENTRY_DEFAULT1 = 0x16, 0x0401E172, 0x00036DFF, 0x000011FF
 FIRST_MSR = 0x480
 N_MSRS = 0x13
-TIMER_SHIFT = 0
-"""The preemption timer counts once in 2**TIMER_SHIFT increments of the TSC."""
 
 
 def _bits(table: dict[str, int], without: Set[str] = frozenset()) -> int:
     return sum(1 << bit for name, bit in table.items() if name not in without)
+
+
+def timer_shift(features: Set[str]) -> int:
+    """The bit of the TSC whose changes the preemption timer of a processor with these features counts (A.6).
+
+    Nehalem to Broadwell report 5, processors since Skylake, the first with XSAVES, report 7.
+    """
+    return 7 if "xsaves" in features else 5
 
 
 def capability_msrs(features: Set[str]) -> list[int]:
@@ -109,7 +115,7 @@ def capability_msrs(features: Set[str]) -> list[int]:
     if enforced:
         basic |= 1 << 56  # any exception may be injected with or without an error code: #CP came late to the list
     misc = (
-        (TIMER_SHIFT if modern else 0)
+        (timer_shift(features) if modern else 0)
         | (1 << 5 if "lm" in features else 0)  # VM exits store LMA into "IA-32e mode guest"
         | 0x7 << 6  # HLT, shutdown and wait-for-SIPI activity
         | 4 << 16  # CR3 targets

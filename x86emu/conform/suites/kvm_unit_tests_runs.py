@@ -50,6 +50,8 @@ MODELS = {
 """Processor models of this package for QEMU's."""
 INTEL_MODELS = {"": "nehalem_ept", "qemu64": "nehalem_ept", "max": "sapphire_rapids", "host": "sapphire_rapids"}
 """The same where the configuration wants an Intel processor, by its vendor or by VT-x."""
+RUN_TIMEOUTS = {"vmx": 600.0}
+"""Seconds of processor time for runs that need more: 10000 turns of the preemption timer are 64 s of virtual time."""
 RUN_MODELS = {"emulator": "haswell"}
 """Processor models for runs that judge one make's processors: far jumps through 64-bit pointers are Intel's."""
 IGNORED = ("host-phys-bits", "migratable", "phys-bits", "vendor", "hv_passthrough")
@@ -124,7 +126,7 @@ def _run(name: str, image: Path, values: dict[str, str]) -> TestRun:
         arguments = arguments[1:-1]
     return TestRun(
         name, image, arguments, int(values.get("smp", "1")), memory, RUN_MODELS.get(name, cpu),
-        max(float(values.get("timeout", "0").rstrip("s")), DEFAULT_TIMEOUT),
+        max(float(values.get("timeout", "0").rstrip("s")), RUN_TIMEOUTS.get(name, DEFAULT_TIMEOUT)),
         ENVIRONMENT.get(name, ""), MANUAL_GROUP in values.get("groups", "").split(), left_out,
     )  # fmt: skip
 
