@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import struct
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from tests.core.bare_machine import CODE, IDT
 from tests.virt.svm_guest import GUEST, GUEST_DATA, VMCB, SvmGuest
+from tests.virt.vmx_guest import VMCS, VmxGuest
 from x86emu.cli import main
+from x86emu.machine.reports import triple_fault
 from x86emu.virt.collect import Recorder, collect
 from x86emu.virt.explain import explain, render
 from x86emu.virt.walk import walk_ept, walk_linear, walk_nested
@@ -91,6 +94,84 @@ def test_three_faults_of_a_triple_fault() -> None:
     assert ["#DE" in lines[0], "#GP" in lines[1], "#GP" in lines[2]] == [True] * 3
     assert all("div eax" in line for line in lines)
     assert f":{GUEST + 3:x}" in lines[0]
+
+
+def recorded(guest: VmxGuest) -> dict[str, Any]:
+    guest.machine.engine.set_exit_hook(Recorder(guest.memory))
+    return collect(guest.cpu, guest.memory)
+
+
+def test_the_last_exception_of_the_host_has_its_place() -> None:
+    guest = VmxGuest()
+    assert recorded(guest)["exception"] is None
+    assert guest.machine.fault("9031c0f7f0") == (0, None)
+    found = collect(guest.cpu, guest.memory)
+    assert found["exception"] | {"rip": CODE + 3, "cs": 8, "vector": 0, "guest_mode": 0} == found["exception"]
+    assert f"last exception, in the host: #DE at 0008:{CODE + 3:x}  div eax   CPL 0, rsp 0x" in render(found)
+    assert json.loads(json.dumps(found)) == found
+    assert guest.machine.fault("48a1ffffffff7f000000") == (14, 0)  # mov rax, [7FFFFFFFFFh]
+    words = explain(guest.cpu, guest.memory)
+    assert f"#PF with error code 0x0, address 0x7fffffffff at 0008:{CODE:x}  mov rax, " in words
+    assert found["faults"] == [] and "triple fault" not in words
+
+
+def test_an_exception_that_a_guest_handles_is_told_as_its() -> None:
+    guest = VmxGuest()
+    recorded(guest)
+    guest.memory.write(0x6000 + 6, bytes.fromhex("0f01c1"))  # VMCALL as the handler of #UD
+    assert guest.run("90900f0b") == 18
+    assert f"last exception, in a guest: #UD at 0008:{GUEST + 2:x}  ud2 " in explain(guest.cpu, guest.memory)
+
+
+def test_a_double_fault_that_is_handled_is_no_triple_fault() -> None:
+    guest = VmxGuest()
+    recorded(guest)
+    guest.memory.write(IDT + 13 * 16, bytes(16))
+    guest.memory.write(IDT, bytes(16))
+    assert guest.machine.fault("9031c0f7f0") == (8, 0)
+    found = collect(guest.cpu, guest.memory)
+    assert found["faults"] == []
+    assert f"#DF with error code 0x0 at 0008:{CODE + 3:x}  div eax" in render(found)
+
+
+def test_without_recording_no_exception_is_claimed() -> None:
+    guest = VmxGuest()
+    assert guest.machine.fault("0f0b") == (6, None)
+    found = collect(guest.cpu, guest.memory)
+    assert (found["faults"], found["exception"]) == ([], None)
+    assert render(found) == "processor 0: no exits from guest mode"
+
+
+def test_a_vmx_abort_is_no_triple_fault() -> None:
+    guest = VmxGuest()
+    recorded(guest)
+    guest.set(exit_msr_load_count=1, exit_msr_load_address=GUEST_DATA)
+    guest.memory.write(GUEST_DATA, struct.pack("<QQ", 0x12345, 0))
+    guest.memory.write(GUEST, bytes.fromhex("0f01c1"))
+    guest.memory.write(CODE, bytes.fromhex("0f01c2f4"))
+    guest.cpu.rip, guest.cpu.activity = CODE, 0
+    assert guest.machine.engine.run(1000) == "triple fault"  # the state that the processor is left in
+    words = explain(guest.cpu, guest.memory)
+    assert words.startswith(f"VMX abort (SDM 3C 28.7): host MSRs cannot be loaded, VMCS {VMCS:#x}\n")
+    assert "triple fault" not in words
+    assert f"VMCALL at rip {GUEST:#x}" in words
+    assert ": VMX abort (SDM 3C 28.7): host MSRs" in triple_fault(cast(Any, guest.machine))
+
+
+def test_other_shutdowns_are_no_triple_fault() -> None:
+    guest = VmxGuest()
+    guest.set(guest_activity=2)
+    guest.memory.write(CODE, bytes.fromhex("0f01c2f4"))
+    guest.cpu.rip, guest.cpu.activity = CODE, 0
+    assert guest.machine.engine.run(1000) == "halted"
+    assert explain(guest.cpu, guest.memory).startswith("a VM entry put the guest into the shutdown state\n")
+    guest = VmxGuest()
+    guest.memory.write(0x38000, bytes.fromhex("2e66810e48ff000000800faa"))  # or dword cs:[CR4], 80000000h; rsm
+    guest.machine.signals[0].pulse_smi()
+    guest.memory.write(CODE, b"\x90\xf4")
+    guest.cpu.rip, guest.cpu.activity = CODE, 0
+    assert guest.machine.engine.run(1000) == "triple fault"
+    assert explain(guest.cpu, guest.memory).startswith("shutdown: RSM found a state that may not be")
 
 
 def test_exit_hook_and_counters() -> None:

@@ -10,6 +10,8 @@ cdef void note_exit(Cpu* c, bint vmx, uint64_t code, uint64_t info1, uint64_t in
                     uint64_t block, uint32_t failed) noexcept nogil
 # Where an exception was met, for the triple-fault report: the first, second or third.
 cdef void note_fault(Cpu* c, int number) noexcept nogil
+# Which exception is delivered now, and where it was met.
+cdef void note_exception(Cpu* c, Fault* f) noexcept nogil
 
 cdef inline void note_entry(Cpu* c) noexcept nogil:
     c.virt.entered = retired(c)

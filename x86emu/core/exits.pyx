@@ -68,7 +68,13 @@ cdef void note_exit(Cpu* c, bint vmx, uint64_t code, uint64_t info1, uint64_t in
         c.shared.exit_hook(c)
 
 cdef void note_fault(Cpu* c, int number) noexcept nogil:
-    cdef FaultPlace* p = &c.fault_places[number]
+    note_place(c, &c.fault_places[number])
+
+cdef void note_exception(Cpu* c, Fault* f) noexcept nogil:
+    c.exception = f[0]
+    note_place(c, &c.exception_place)
+
+cdef void note_place(Cpu* c, FaultPlace* p) noexcept nogil:
     p.rip = c.r[REG_RIP]
     p.rsp = c.r[RSP]
     p.cr3 = c.cr3

@@ -17,7 +17,7 @@ from x86emu.core.early cimport real_mode_flags
 from x86emu.core.vmx_exit cimport vmx_event_delivered, vmx_exception, vmx_shutdown
 from x86emu.core.svm cimport svm_intercepts, SVM_SHUTDOWN
 from x86emu.core.svm_exit cimport svm_exception, svm_exit
-from x86emu.core.exits cimport note_fault
+from x86emu.core.exits cimport note_exception, note_fault
 from x86emu.core.tasks cimport task_switch, available_tss, TASK_EVENT
 from x86emu.core.quick_protected cimport enter_handler_32
 from x86emu.core.quick_transfers cimport enter_handler_64, write_frame_64
@@ -320,6 +320,8 @@ cdef inline void _note(Cpu* c, Fault* f) noexcept nogil:
     c.delivered[f.kind & 7][f.vector] += 1
     if f.kind != EVENT_EXCEPTION:
         return
+    if unlikely(c.shared.exit_hook != NULL):
+        note_exception(c, f)
     if f.vector == V_PF:
         c.cr2 = f.address
     elif f.vector == V_DB:
@@ -392,6 +394,7 @@ cdef bint _deliver(Cpu* c, Fault event) noexcept nogil:
             if c.virt.guest_mode != GUEST_NONE and _shutdown_leaves_guest(c):
                 return True
             c.activity = ACTIVITY_SHUTDOWN
+            c.shutdown_cause = CAUSE_TRIPLE_FAULT
             return False
         if (first == CONTRIBUTORY and second == CONTRIBUTORY) or (first == PAGE_FAULT and second != BENIGN):
             c.first_fault = event
@@ -404,6 +407,8 @@ cdef bint _deliver(Cpu* c, Fault event) noexcept nogil:
             event.error = 0
             event.trap = 0
             event.address = 0
+            if unlikely(c.shared.exit_hook != NULL):
+                note_exception(c, &event)
             if unlikely(c.virt.guest_mode != GUEST_NONE) and _leaves_guest(c, &event, NULL):
                 return True
         else:

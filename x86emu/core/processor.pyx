@@ -21,6 +21,12 @@ cdef dict _gpr = {name: n for n, name in enumerate(GPR_NAMES)}
 cdef dict _segments = {name: n for n, name in enumerate(SEGMENT_NAMES)}
 
 
+cdef dict place_of(FaultPlace* p):
+    place = dict(p[0])
+    place["bytes"] = (<const char*>&p.bytes[0])[:p.n_bytes]
+    return place
+
+
 cdef class SegmentView:
     """One segment register with its hidden part.  Assigning to a field takes effect at once."""
     cdef Processor cpu
@@ -527,14 +533,23 @@ cdef class Processor:
 
     def fault_places(self) -> list:
         """Where the faults of faults() were met, each a dictionary: rip, rsp, cs, cr3, cpl, bytes at rip ..."""
-        cdef FaultPlace* p
-        found = []
-        for k in range(3):
-            p = &self.state.fault_places[<int>k]
-            place = dict(p[0])
-            place["bytes"] = (<const char*>&p.bytes[0])[:p.n_bytes]
-            found.append(place)
-        return found
+        return [place_of(&self.state.fault_places[<int>k]) for k in range(3)]
+
+    def last_exception(self):
+        """The last exception delivered while exits were recorded, None for none: ((vector, error code or None, address),
+        a place as of fault_places())."""
+        cdef Fault* f = &self.state.exception
+        if f.kind != EVENT_EXCEPTION:
+            return None
+        return (f.vector, f.error if f.has_error else None, f.address), place_of(&self.state.exception_place)
+
+    @property
+    def shutdown_cause(self):
+        """Why the processor is in the shutdown state: ShutdownCause of core/state.pxd; None where it is not."""
+        if self.state.activity != ACTIVITY_SHUTDOWN:
+            return None
+        # a guest that was entered so is no matter of the causes
+        return 0 if self.state.virt.guest_mode == GUEST_VMX else self.state.shutdown_cause
 
     def saved_state(self) -> bytes:
         """The saved sections as bytes: equal exactly when two processors are in the same architectural state."""

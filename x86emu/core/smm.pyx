@@ -311,6 +311,7 @@ cdef void RSM(Cpu* c, Insn* i) noexcept nogil:
     if not _allowed(c):
         c.exit = EXIT_YIELD
         c.activity = ACTIVITY_SHUTDOWN
+        c.shutdown_cause = CAUSE_RSM
         refresh_mode(c)
         return
     refresh_mode(c)

@@ -244,6 +244,13 @@ cdef enum Exit:
     EXIT_YIELD = 2           # end this processor's slice (PAUSE, HLT, MWAIT, shutdown ...)
     EXIT_STOP = 3            # leave the run loop (board.stop, unmodelled thing: cpu.stop_reason)
 
+cdef enum ShutdownCause:
+    CAUSE_VM_ENTRY = 0       # a guest was entered so
+    CAUSE_TRIPLE_FAULT = 1
+    CAUSE_VMX_ABORT = 2      # SDM 3C 28.7
+    CAUSE_RSM = 3            # a state save area with what may not be
+    CAUSE_HOST_PDPTE = 4     # of SVM's host, with reserved bits set (APM 2, 15.6)
+
 cdef enum Activity:          # the VMX activity states (SDM 3C 25.4.2)
     ACTIVITY_ACTIVE = 0
     ACTIVITY_HLT = 1
@@ -268,7 +275,7 @@ cdef struct Fault:
     uint32_t error
     uint64_t address         # CR2 for #PF; DR6 bits for #DB
 
-cdef struct FaultPlace:      # for the triple-fault report
+cdef struct FaultPlace:      # for explain
     uint64_t rip, rsp, cr3, cs_base
     uint32_t cpl, mode
     uint16_t cs
@@ -514,6 +521,9 @@ cdef struct Cpu:
     uint32_t index           # processor number
     uint32_t saved_end
     # --- derived ---
+    Fault exception          # the last one that was delivered while exits were recorded
+    FaultPlace exception_place
+    uint32_t shutdown_cause  # ShutdownCause: what led to ACTIVITY_SHUTDOWN
     int64_t deferred         # what a kick took off the slice, to be given back at the next boundary
     uint32_t a20_seen, interrupt_shadow_before
     int64_t slice            # length of the running slice; retired = retired_base + slice - budget

@@ -60,6 +60,7 @@ cdef void load_host(Cpu* c) noexcept nogil:
         if not load_pdptes(c, NULL, c.cr3):          # APM 2, 15.6: illegal host PDPEs shut the processor down
             c.exit = EXIT_NONE
             c.activity = ACTIVITY_SHUTDOWN
+            c.shutdown_cause = CAUSE_HOST_PDPTE
     tlb_take_keys(c)
     refresh_mode(c)
 

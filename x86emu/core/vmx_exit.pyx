@@ -246,6 +246,7 @@ cdef void abort(Cpu* c, uint32_t indicator) noexcept nogil:
     (<uint32_t*>(c.vmx.vmcs + 4))[0] = indicator
     c.exit = EXIT_NONE
     c.activity = ACTIVITY_SHUTDOWN
+    c.shutdown_cause = CAUSE_VMX_ABORT
 
 # ---------------------------------------------------------------- the exit
 

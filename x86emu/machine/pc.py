@@ -197,7 +197,8 @@ class Machine(Board):
         self._set_exit_hook()
 
     def record_exits(self) -> None:
-        """From now on exits are explained as they happen, so that explain() shows page walks as they were."""
+        """From now on exits are explained as they happen, so that explain() shows page walks as they were, and the last
+        exception of each processor."""
         from x86emu.virt.collect import Recorder
 
         self._recorder = Recorder(self.memory)

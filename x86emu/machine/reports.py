@@ -65,9 +65,13 @@ def _event_counts(machine: Machine) -> dict[str, Any]:
 
 
 def triple_fault(machine: Machine) -> str:
-    """Which processor shut down, where, and by which faults."""
+    """Which processor shut down, where, and by which faults or for which other cause."""
+    from x86emu.virt.collect import shutdown_words
+
     for cpu in machine.engine.cpus:
         if cpu.activity == ACTIVITY_SHUTDOWN:
+            if words := shutdown_words(cpu, machine.memory):
+                return f"processor {cpu.index} at {cpu.cs.selector:04x}:{cpu.rip:x}: {words}"
             faults = ", then ".join(_fault_words(vector, error) for vector, error, _ in cpu.faults())
             return f"processor {cpu.index} at {cpu.cs.selector:04x}:{cpu.rip:x}: {faults}"
     return ""

@@ -27,6 +27,15 @@ SVM, VMX = 1, 2
 NPT, EPT = 1, 2
 _BITS = {0: 16, 1: 32, 2: 64}
 EPT_VIOLATION, EPT_MISCONFIGURATION = 48, 49
+# ShutdownCause of core/state.pxd
+TRIPLE_FAULT, VMX_ABORT = 1, 2
+_SHUTDOWN = {
+    0: "a VM entry put the guest into the shutdown state",
+    VMX_ABORT: "VMX abort (SDM 3C 28.7)",
+    3: "shutdown: RSM found a state that may not be (SDM 3C 32.4, AMD APM 2, 10.3)",
+    4: "shutdown: #VMEXIT found reserved bits in the host's PDPTEs (AMD APM 2, 15.6)",
+}
+_ABORTS = {1: "guest MSRs cannot be saved", 2: "the host's PDPTEs are not valid", 4: "host MSRs cannot be loaded"}
 
 
 def instruction(code: bytes, mode: int, rip: int) -> str:
@@ -216,24 +225,36 @@ def is_shutdown(record: Mapping[str, Any]) -> bool:
     return bool((record["code"] & 0xFFFF) == (2 if record["guest_mode"] == VMX else 0x7F))
 
 
+def shutdown_words(cpu: Processor, memory: PhysicalMemory) -> str | None:
+    """Why a processor is in the shutdown state, in words; None where it is not, and for a triple fault."""
+    cause = cpu.shutdown_cause
+    if cause is None or cause == TRIPLE_FAULT:
+        return None
+    words = _SHUTDOWN[cause]
+    if cause == VMX_ABORT and cpu.current_vmcs is not None:
+        indicator = int.from_bytes(memory.read(cpu.current_vmcs + 4, 4), "little")
+        words += f": {_ABORTS.get(indicator, f'indicator {indicator}')}, VMCS {cpu.current_vmcs:#x}"
+    return words
+
+
+def _fault(fault: tuple[int, int | None, int], place: Mapping[str, Any]) -> dict[str, Any]:
+    vector, error, address = fault
+    found = {key: value for key, value in place.items() if key not in ("bytes", "n_bytes")}
+    found |= {"vector": vector, "error": error, "address": address, "bytes": place["bytes"].hex()}
+    return found | {"instruction": instruction(place["bytes"], place["mode"], place["rip"])}
+
+
 def _faults(cpu: Processor, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The three faults of the processor's shutdown, or of its guest's last one."""
-    found = []
+    """The three faults of the processor's shutdown, or of its guest's last one; none where there was neither."""
     faults = cpu.faults()
-    if cpu.activity != 2:
+    if cpu.shutdown_cause != TRIPLE_FAULT:
+        event = None
         for record in filter(is_shutdown, records):
             event = record["event"]
             faults[2] = event & 0xFF, event >> 32 if event >> 11 & 1 else None, record["linear"]
-    for (vector, error, address), place in zip(faults, cpu.fault_places(), strict=True):
-        place = dict(place)
-        code = place.pop("bytes")
-        place.pop("n_bytes")
-        found.append(
-            place
-            | {"vector": vector, "error": error, "address": address, "bytes": code.hex()}
-            | {"instruction": instruction(code, place["mode"], place["rip"])}
-        )
-    return found
+        if event is None:
+            return []
+    return [_fault(fault, place) for fault, place in zip(faults, cpu.fault_places(), strict=True)]
 
 
 def last_exit(cpu: Processor) -> dict[str, Any]:
@@ -263,6 +284,7 @@ def collect(
     records = cpu.exit_records(count)
     kept = {exit_["number"]: exit_ for exit_ in recorder.kept.get(cpu.index, ())} if recorder else {}
     exits = [kept[record["number"]] if record["number"] in kept else _exit(cpu, record, memory) for record in records]
+    exception = cpu.last_exception()
     blocks: dict[str, str] = {}
     for record in reversed(records):
         key = f"{'VMCS' if record['guest_mode'] == VMX else 'VMCB'} {record['block']:#x}"
@@ -278,10 +300,12 @@ def collect(
         refused = svm_checks.describe(svm_checks.CHECKS[cpu.failed_check], memory.read(cpu.vmcb, SIZE))
     return {
         "processor": cpu.index,
-        "shut_down": cpu.activity == 2,
+        "shut_down": cpu.shutdown_cause == TRIPLE_FAULT,
+        "shutdown": shutdown_words(cpu, memory),
         "exit_count": cpu.exit_count,
         "refused": refused,
         "faults": _faults(cpu, records),
+        "exception": None if exception is None else _fault(*exception),
         "exits": exits,
         "counters": counters(cpu),
         "blocks": blocks,

@@ -100,15 +100,17 @@ def _exit(record: Mapping[str, Any]) -> list[str]:
     return lines + [f"      {line}" for line in record.get("nested_entry", [])]
 
 
+def _fault(fault: Mapping[str, Any]) -> str:
+    error = "" if fault["error"] is None else f" with error code {fault['error']:#x}"
+    address = f", address {fault['address']:#x}" if fault["vector"] == 14 else ""
+    what = f"{vector_name(fault['vector'])}{error}{address} at {fault['cs']:04x}:{fault['rip']:x}"
+    state = f"CPL {fault['cpl']}, rsp {fault['rsp']:#x}, cr3 {fault['cr3']:#x}"
+    return f"{what}  {fault['instruction'] or '(bytes not known)'}   {state}"
+
+
 def _fault_lines(faults: list[Mapping[str, Any]]) -> list[str]:
-    lines = ["triple fault:"]
-    for ordinal, fault in zip(("first", "second", "third"), faults, strict=True):
-        error = "" if fault["error"] is None else f" with error code {fault['error']:#x}"
-        address = f", address {fault['address']:#x}" if fault["vector"] == 14 else ""
-        what = f"{vector_name(fault['vector'])}{error}{address} at {fault['cs']:04x}:{fault['rip']:x}"
-        state = f"CPL {fault['cpl']}, rsp {fault['rsp']:#x}, cr3 {fault['cr3']:#x}"
-        lines.append(f"  {ordinal:<7}{what}  {fault['instruction']}   {state}")
-    return lines
+    ordinals = ("first", "second", "third")
+    return ["triple fault:"] + [f"  {n:<7}{_fault(fault)}" for n, fault in zip(ordinals, faults, strict=True)]
 
 
 def counter_lines(rows: list[Mapping[str, Any]]) -> list[str]:
@@ -126,9 +128,14 @@ def render(found: Mapping[str, Any], count: int = 8, blocks: bool = False) -> st
     lines = []
     if found["refused"]:
         lines.append(found["refused"])
+    if found.get("shutdown"):
+        lines.append(found["shutdown"])
     shutdown = any(is_shutdown(record) for record in found["exits"][-count:])
     if found["shut_down"] or shutdown:
         lines += _fault_lines(found["faults"])
+    elif found.get("exception"):
+        where = "a guest" if found["exception"]["guest_mode"] else "the host"
+        lines.append(f"last exception, in {where}: {_fault(found['exception'])}")
     shown = found["exits"][-count:] if count else []
     if not found["exit_count"]:
         return "\n".join([*lines, f"processor {index}: no exits from guest mode"])
