@@ -188,7 +188,7 @@ cdef class Engine:
                 woken = False
                 if end == SLICE_IDLE:       # a halted guest whose preemption timer expires within its turn
                     asleep = vmx_timer_deadline(cpu.state) - (now + done)
-                    if 0 <= asleep < span - executed and now + done + asleep < clock.next_deadline():
+                    if 0 < asleep < span - executed and now + done + asleep < clock.next_deadline():
                         woken = True
                         end = SLICE_DONE
                         done += asleep

@@ -19,6 +19,8 @@ from tests.boot.kit import Run, boot, guest
 
 INTEL = {"nehalem_ept": True, "sapphire_rapids": True, "pentium4_vtx": False}
 AMD = {"epyc_genoa": True, "phenom_rvi": True, "athlon64_svm": False}
+# Where KVM uses the preemption timer: nehalem_ept's signature is on its list of processors with an erratum of it.
+TIMER = {"sapphire_rapids"}
 # What a model's KVM uses for guest-physical addresses: the processor's second level of tables, or KVM's shadow tables.
 SECOND_LEVEL = INTEL | AMD
 
@@ -121,6 +123,10 @@ def test_kvm(case: Case, tmp_path: Path, record_property: Callable[[str, object]
     second_level = SECOND_LEVEL[case.cpu] and not case.shadow
     assert f" {case.paging}={'Y' if second_level else 'N'} " in run.serial
     by_reason = exits(run)
+    if case.cpu in INTEL:
+        timer = case.cpu in TIMER
+        assert f" preemption_timer={'Y' if timer else 'N'} " in run.serial
+        assert (by_reason.get("preemption timer", 0) > 0) == timer, by_reason
     # Few where KVM may leave large executable pages whole: ARCH_CAPABILITIES says IF_PSCHANGE_MC_NO.
     assert (by_reason.get("EPT violation", 0) + by_reason.get("NPF", 0) > 100) == second_level, by_reason
     if "," in case.vmm:
