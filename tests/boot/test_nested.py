@@ -126,7 +126,8 @@ def test_kvm(case: Case, tmp_path: Path, record_property: Callable[[str, object]
     if case.cpu in INTEL:
         timer = case.cpu in TIMER
         assert f" preemption_timer={'Y' if timer else 'N'} " in run.serial
-        assert (by_reason.get("preemption timer", 0) > 0) == timer, by_reason
+        if case.vmm.startswith("q35"):  # the small VMM's guest has no APIC timer
+            assert (by_reason.get("preemption timer", 0) > 0) == timer, by_reason
     # Few where KVM may leave large executable pages whole: ARCH_CAPABILITIES says IF_PSCHANGE_MC_NO.
     assert (by_reason.get("EPT violation", 0) + by_reason.get("NPF", 0) > 100) == second_level, by_reason
     if "," in case.vmm:
