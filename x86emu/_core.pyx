@@ -14,7 +14,7 @@ from x86emu.core.engine cimport kick as kick_cpu
 from x86emu.core.memory cimport PhysicalMemory
 from x86emu.core.model cimport ModelTables
 from x86emu.core.processor cimport Processor
-from x86emu.core.tlb cimport tlb_flush_everything
+from x86emu.core.tlb cimport set_mode, tlb_flush_everything
 from x86emu.core.trace cimport flush_traces
 from x86emu.core.vmx_exit cimport vmx_awake
 from x86emu.core.vmx_timer cimport vmx_timer_deadline
@@ -118,9 +118,9 @@ cdef class Engine:
             self.memory.shared.hook_object = NULL
         for cpu in self.cpus:
             if hook is not None:
-                cpu.state.mode |= MODE_HOOKED
+                set_mode(cpu.state, cpu.state.mode | MODE_HOOKED)
             else:
-                cpu.state.mode &= ~<uint32_t>MODE_HOOKED
+                set_mode(cpu.state, cpu.state.mode & ~<uint32_t>MODE_HOOKED)
             cpu.state.link = NULL
             kick_cpu(cpu.state)
 

@@ -154,6 +154,10 @@ REWRITTEN = {
     "the opcode": ("01c8", 0, (0x01, 0x29, 0x31, 0x11)),
     "the displacement": ("8b4210", 2, (0x10, 0x14, 0x20)),
     "the branch's distance": ("eb00 ffc0 ffc1", 1, (0, 2, 4)),
+    "the distance of the first of two": ("eb00 eb00 ffc0 ffc1", 1, (0, 2, 4)),
+    "the distance of one in front of a pair": ("eb00 89c3 83e307 ffc0", 1, (0, 5)),
+    "what the branch leads to": ("eb01 cc ffc0 ffc1", 4, (0xC0, 0xC1, 0xC3)),
+    "what the branch leaves out": ("eb01 cc ffc0 ffc1", 2, None),
     "a prefix": ("90 ffc0", 0, (0x90, 0x66, 0xF3)),
 }
 

@@ -417,10 +417,11 @@ def generate(handlers: set[str]) -> tuple[str, list[str]]:
                 found = sorted(candidates.get((opcode_map, opcode, extension), []))
                 starts.append((len(order), len(found)))
                 order += [number for _, number in found]
-    # A__B does both instructions in one record, A__and__B in two.
+    # A__B does both instructions in one record, A__and__B in two; A__index__B is an index and a branch by it.
     fused = [(name.split("__")[0], name.split("__")[-1], name) for name in sorted(handlers)
-             if "__" in name and not name.endswith(("_at_base", "_indexed"))]
-    for parts in fused:
+             if "__" in name and "__index__" not in name and not name.endswith(("_at_base", "_indexed"))]
+    index = [(*name.split("__index__"), name) for name in sorted(handlers) if "__index__" in name]
+    for parts in (*fused, *index):
         for part in parts:
             compiler.number(part)
     # NAME_cet, NAME_shadow, NAME_tracked: what runs in place of NAME under control-flow enforcement
@@ -450,6 +451,7 @@ def generate(handlers: set[str]) -> tuple[str, list[str]]:
         f"ENFORCED = {[(compiler.numbers[a], compiler.numbers[b], kind) for a, b, kind in enforced]!r}",
         f"AT_BASE = {addressed['_at_base']!r}",
         f"INDEXED = {addressed['_indexed']!r}",
+        f"INDEX = {[tuple(map(compiler.numbers.__getitem__, parts)) for parts in index]!r}",
         f"FUSED = {[(*map(compiler.numbers.__getitem__, parts), '__and__' in parts[2]) for parts in fused]!r}",
     ]
     return "\n".join(text) + "\n", compiler.missing

@@ -51,7 +51,7 @@ HIT = (
 
 
 ADDRESSES = {"": "ea_of(c, i)", "_at_base": "base_ea_of(c, i)", "_indexed": "wide_ea_of(c, i)"}
-"""What follows a handler's name, and its address (builder.address_forms): of any kind; a base and a displacement
+"""What follows a handler's name, and its address (peephole.address_forms): of any kind; a base and a displacement
 without a mask; an index as well."""
 
 

@@ -52,6 +52,67 @@ def counted(size: str, address: str) -> str:
     return out + branch(f"JCXZ_J{size}_{address}", size, f"<{ctype}>c.r[RCX] == 0")
 
 
+def pushing(size: str, i: str = "i") -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Statements of a near CALL down to the test for room on the stack, and those that push. i: the CALL's record."""
+    ctype = SIZES[size]
+    room = stack_place(f"c.r[RSP] - {BYTES[size]}", "write_entry", ctype)
+    return room, (
+        f"(<{ctype}*>(t.addend + linear))[0] = <{ctype}>next_rip_{size}(c, {i})",
+        f"move_sp(c, sp, <{ctype}>0)",
+        f"expect_return_{size}(c, {i})",
+    )
+
+
+def read_target(size: str, address: str, *slowly: str) -> tuple[str, ...]:
+    """Statements that read an indirect branch's target, rip, in memory at ea; what is no TLB hit goes the slow way."""
+    ctype = SIZES[size]
+    return (
+        f"cdef {ctype} rip",
+        address,
+        "cdef TlbEntry* e = read_entry(c, ea)",
+        f"if unlikely(not entry_holds(c, e, ea, <{ctype}>0)):",
+        *(f"    {line}" for line in slowly),
+        "    return",
+        f"rip = (<{ctype}*>(e.addend + ea))[0]",
+    )
+
+
+def indirect(
+    name: str,
+    size: str,
+    target: tuple[str, ...],
+    entry: str,
+    *slowly: str,
+    before: tuple[str, ...] = (),
+    i: str = "i",
+) -> str:
+    """JMP or CALL, whose record is i, to the rip that `target` finds, or `slowly` for what is not as usual; `before` is
+    what another instruction of the handler's leaves.
+
+    The host mostly mispredicts these branches and then waits for the entry: one that reads its target in memory asks by
+    its address. In 64-bit code the entry vouches for the target as well."""
+    known, by_entry = f"target_allowed_{size}(c, rip)", "goto_by"
+    if size == "q":
+        known, by_entry = "leads_to(c, entry, rip)", "goto_entry"
+    tests: tuple[str, ...] = (f"if likely({known}):",)
+    work: tuple[str, ...] = ()
+    if "CALL_" in name:
+        room, work = pushing(size, i)
+        tests = (*room[:-1], f"{room[-1].removesuffix('):')} and {known}):")
+    definitions = [line for line in tests if line.startswith("cdef ")]
+    return terminal(
+        name,
+        *definitions,
+        *target,
+        f"cdef JumpEntry* entry = {entry}",
+        *(line for line in tests if line not in definitions),
+        *(f"    {line}" for line in (*before, *work)),
+        f"    {by_entry}(c, entry, rip)",
+        "else:",
+        *(f"    {line}" for line in slowly),
+    )
+
+
 def unconditional(size: str) -> str:
     """JMP, CALL and RET. The target is checked before anything is pushed, and before RET releases the stack.
 
@@ -61,17 +122,12 @@ def unconditional(size: str) -> str:
     checked = ("if unlikely(not check_target(c, i, rip)):", "    return")
     call_checked = ("if unlikely(not check_call(c, i, rip)):", "    return") if size == "q" else checked
     pushed = (f"if unlikely(not push(c, i, <{ctype}>next_rip_of(c, i))):", "    return", f"expect_return_{size}(c, i)")
+    allowed = f"target_allowed_{size}(c, rip)"
     out = terminal(f"JMP_J{size}", f"take_{size}(c, i, target_{size}(c, i))")
     direct = f"cdef uint64_t rip = target_{size}(c, i)"
     out += terminal(f"CALL_J{size}_slowly", direct, *call_checked, *pushed, f"take_{size}(c, i, rip)")
     # Each has a form without a stack frame, for TLB hits and targets that are plainly in order, and one for all else.
-    here, allowed = f"next_rip_{size}(c, i)", f"target_allowed_{size}(c, rip)"
-    room = stack_place(f"c.r[RSP] - {BYTES[size]}", "write_entry", ctype)
-    call = (
-        f"(<{ctype}*>(t.addend + linear))[0] = <{ctype}>{here}",
-        f"move_sp(c, sp, <{ctype}>0)",
-        f"expect_return_{size}(c, i)",
-    )
+    room, call = pushing(size)
     out += terminal(
         f"CALL_J{size}",
         direct,
@@ -90,44 +146,16 @@ def unconditional(size: str) -> str:
         "if unlikely(not ld(c, i, ea, &rip)):",
         "    return",
     )
-    read = (
-        f"cdef {ctype} rip",
-        from_memory[1],
-        "cdef TlbEntry* e = read_entry(c, ea)",
-        f"if unlikely(not entry_holds(c, e, ea, <{ctype}>0)):",
-        "    {name}_slowly(c, i)",
-        "    return",
-        f"rip = (<{ctype}*>(e.addend + ea))[0]",
-    )
-    # The host mostly mispredicts these branches and then waits for the entry: one that reads its target in memory
-    # asks by its address. In 64-bit code the entry vouches for the target as well.
-    known, by_entry = (allowed, "goto_by")
-    if wide:
-        known, by_entry = ("leads_to(c, entry, rip)", "goto_entry")
     otherwise = "goto_unknown(c, rip, {})" if wide else "goto_by(c, {}, rip)"
-    for form, slow, target, entry in (
-        ("R", from_register, from_register, "jump_entry(c, rip)"),
-        ("M", from_memory, read, "jump_slot(c, ea)"),
-    ):
+    for form, slow, entry in (("R", from_register, "jump_entry(c, rip)"), ("M", from_memory, "jump_slot(c, ea)")):
         out += terminal(f"JMP_{form}{size}_slowly", *slow, *checked, otherwise.format(entry))
         out += terminal(f"CALL_{form}{size}_slowly", *slow, *call_checked, *pushed, otherwise.format(entry))
-        jump = (f"if likely({known}):",)
-        for name, tests, work in (
-            (f"JMP_{form}{size}", jump, ()),
-            (f"CALL_{form}{size}", (*room[:-1], f"{room[-1].removesuffix('):')} and {known}):"), call),
-        ):
-            definitions = [line for line in tests if line.startswith("cdef ")]
-            out += terminal(
-                name,
-                *definitions,
-                *(line.format(name=name) for line in target),
-                f"cdef JumpEntry* entry = {entry}",
-                *(line for line in tests if line not in definitions),
-                *(f"    {line}" for line in work),
-                f"    {by_entry}(c, entry, rip)",
-                "else:",
-                f"    {name}_slowly(c, i)",
-            )
+    for name in ("JMP", "CALL"):
+        slowly = f"{name}_R{size}_slowly(c, i)"
+        out += indirect(f"{name}_R{size}", size, from_register, "jump_entry(c, rip)", slowly)
+        slowly = f"{name}_M{size}_slowly(c, i)"
+        target = read_target(size, from_memory[1], slowly)
+        out += indirect(f"{name}_M{size}", size, target, "jump_slot(c, ea)", slowly)
     popped = (f"cdef {ctype} rip", "if unlikely(not stack_load(c, i, c.r[RSP], &rip)):", "    return", *checked)
     released = f"move_sp(c, c.r[RSP] + {BYTES[size]}, <{ctype}>0)"
     out += terminal(f"RET_{size}_slowly", *popped, released, f"goto_return_{size}(c, i, rip)")
@@ -138,7 +166,7 @@ def unconditional(size: str) -> str:
         *stack_place("c.r[RSP]", "read_entry", ctype),
         f"    rip = (<{ctype}*>(t.addend + linear))[0]",
         *(("    entry = jump_entry(c, rip)",) if wide else ()),
-        f"    if likely({known}):",
+        f"    if likely({'leads_to(c, entry, rip)' if wide else allowed}):",
         f"        {released}",
         f"        {'goto_entry(c, entry, rip)' if wide else f'goto_return_{size}(c, i, rip)'}",
         "    else:",

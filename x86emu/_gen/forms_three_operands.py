@@ -2,7 +2,7 @@
 have it), a shift or a multiplication by a constant and what is done to its result (a field of bits, an index).
 
 The record's dst is the register of both, src the one copied, index the second instruction's source, imm its immediate,
-disp the first one's; idx, ip and length are the second instruction's (builder.fuse_pairs). The flags are what the
+disp the first one's; idx, ip and length are the second instruction's (peephole.fuse_pairs). The flags are what the
 second leaves: the first instruction of a pair touches none, or none that anything reads.
 """
 

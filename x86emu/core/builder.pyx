@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""From bytes to traces: decodes ahead, lays out records, drops dead flags, fuses compare and branch.
+"""From bytes to traces: decodes ahead and lays out records, which core/peephole.pyx then makes faster.
 
 A trace stays within one page of linear space and ends at the first instruction that may change what comes next.  An
 instruction that crosses into the next page is a trace of its own, and is entered only after its second page has been
@@ -10,6 +10,7 @@ from libc.string cimport memcmp, memcpy, memset
 from x86emu.core.state cimport *
 from x86emu.core.decode cimport *
 from x86emu.core.trace cimport *
+from x86emu.core.peephole cimport Builder, peephole
 from x86emu.core.cet cimport meet_branch_target
 from x86emu.core.mmu cimport translate_code, fetch_byte
 from x86emu.core.tlb cimport drop_write_entries
@@ -19,9 +20,9 @@ from x86emu.core.features cimport *
 import x86emu.core.decode as decode_module
 
 cdef enum:
-    ALL_FLAGS = 0x8D5
     DETAIL_MEMORY = 32       # isa/intercepts.py
     NO_TRACK = 4             # Insn.aux of indirect branches under control-flow enforcement
+    LONGEST_GAP = 256        # bytes that a JMP within a trace may leave out
     MAX_RECORDS = 340        # 64 instructions of up to 5 records, and the end
 
 cdef uint64_t NOTHING = 0xFFFFFFFFFFFFFFFFULL
@@ -36,6 +37,7 @@ cdef handler_t raise_gp
 cdef handler_t end_trace
 cdef handler_t hook
 cdef handler_t intercept
+cdef handler_t[3] jump       # the near JMPs that code of 16, 32 and 64 bits has without an operand-size prefix
 
 
 def link_handlers() -> None:
@@ -55,17 +57,9 @@ def link_handlers() -> None:
     end_trace = find_handler("END_TRACE")
     hook = find_handler("HOOK")
     intercept = find_handler("INTERCEPT")
+    jump[<int>MODE_CODE16], jump[<int>MODE_CODE32], jump[<int>MODE_CODE64] = (
+        find_handler("JMP_Jw"), find_handler("JMP_Jd"), find_handler("JMP_Jq"))
 
-
-cdef struct Builder:
-    Insn records[344]
-    uint32_t n_records
-    uint32_t n_instructions
-    # by instruction
-    uint32_t main_record[64]
-    const RowInfo* row[64]
-    const Plan* plan[64]
-    uint8_t n_of_records[64]
 
 cdef inline Insn* add(Builder* b, handler_t fn, uint8_t length, uint32_t ip) noexcept nogil:
     cdef Insn* r = &b.records[b.n_records]
@@ -207,130 +201,21 @@ cdef void emit(Builder* b, Decoded* d, uint32_t mode, uint32_t ip, uint32_t page
     b.plan[b.n_instructions] = plan
     b.n_of_records[b.n_instructions] = <uint8_t>(b.n_records - first)
 
-cdef void drop_dead_flags(Builder* b) noexcept nogil:
-    """Backwards liveness of the six arithmetic flags; what may fault needs them all."""
-    cdef uint32_t live = ALL_FLAGS, n = b.n_instructions
-    cdef const RowInfo* row
-    cdef const Plan* plan
-    while n:
-        n -= 1
-        row = b.row[n]
-        plan = b.plan[n]
-        if row == NULL:
-            live = ALL_FLAGS
-            continue
-        if plan.handler_nf and not row.flags_affected & live:
-            b.records[b.main_record[n]].fn = handler_by_number(plan.handler_nf)
-        elif plan.handler_cf and not live & ~<uint32_t>FLAG_CF:
-            b.records[b.main_record[n]].fn = handler_by_number(plan.handler_cf)
-        if row.shift and b.records[b.main_record[n]].imm & 31:
-            live = 0
-        else:
-            live = (live & ~<uint32_t>row.flags_killed) | row.flags_read
-        if not plan.cannot_fault or row.intercept:
-            live = ALL_FLAGS
-
-cdef inline uint32_t handler_number(const Plan* plan, handler_t fn) noexcept nogil:
-    """Number of an instruction's handler, the one without flags included; 0 if it has got another."""
-    if fn == handler_by_number(plan.handler):
-        return plan.handler
-    if plan.handler_nf and fn == handler_by_number(plan.handler_nf):
-        return plan.handler_nf
-    return 0
-
-cdef void fuse_pairs(Builder* b) noexcept nogil:
-    """A copy, a shift or a comparison with what is done with its result, by one handler (_gen/forms_three_operands.py,
-    forms_conditional.py). Neither can fault."""
-    cdef uint32_t n = 0, k, out, number, first_number, second_number
-    cdef Insn* first
-    cdef Insn* second
-    cdef bint fused[64]
-    cdef bint any = False
-    fused[0] = False
-    while n + 1 < b.n_instructions:
-        n += 1
-        fused[n] = False
-        if b.row[n] == NULL or b.row[n - 1] == NULL or b.n_of_records[n] != 1 or b.n_of_records[n - 1] != 1:
-            continue
-        first = &b.records[b.main_record[n - 1]]
-        second = &b.records[b.main_record[n]]
-        first_number = handler_number(b.plan[n - 1], first.fn)
-        second_number = handler_number(b.plan[n], second.fn)
-        if not first_number or not second_number or b.row[n].attributes & ROW_END:
-            continue
-        number = fused_handler(first_number, second_number)
-        if not number:
-            continue
-        if keeps_records(number):        # CMP with SETcc or CMOVcc
-            first.fn = handler_by_number(number)
-            continue
-        if first.dst != second.dst:
-            continue
-        if not b.row[n].immediate1 and second.src == second.dst:
-            continue                     # MOV EAX, EBX; ADD EAX, EAX: reads what the first one writes
-        second.fn = handler_by_number(number)
-        second.index = second.src
-        second.src = first.src
-        second.disp = <int32_t>first.imm
-        second.seg = first.length        # for make_stale
-        fused[n] = True
-        any = True
-    if not any:
-        return
-    out = 0
-    for k in range(b.n_records):
-        n = b.records[k].idx
-        if n + 1 < b.n_instructions and fused[n + 1] and k == b.main_record[n]:
-            continue
-        if out != k:
-            b.records[out] = b.records[k]
-            b.records[out].pos = <uint8_t>out
-        out += 1
-    b.n_records = out
-
-cdef void fuse_branch(Builder* b) noexcept nogil:
-    """CMP, TEST and their like with the conditional branch behind them, by one handler."""
-    cdef uint32_t n = b.n_instructions, number
-    cdef Insn* first
-    cdef Insn* second
-    if n < 2 or b.row[n - 1] == NULL or b.row[n - 2] == NULL or b.n_of_records[n - 1] != 1:
-        return
-    number = fused_handler(b.plan[n - 2].handler, b.plan[n - 1].handler)
-    second = &b.records[b.n_records - 1]
-    first = &b.records[b.n_records - 2]
-    if (not number or first.fn != handler_by_number(b.plan[n - 2].handler)
-            or second.fn != handler_by_number(b.plan[n - 1].handler)):
-        return
-    if keeps_records(number):
-        first.fn = handler_by_number(number)
-        return
-    if b.n_of_records[n - 2] != 1:
-        return
-    first.fn = handler_by_number(number)
-    first.disp = <int32_t>first.imm
-    first.seg = first.length             # for remove_trace
-    first.imm = second.imm
-    first.aux = second.aux
-    first.ip = second.ip
-    first.length = second.length
-    first.idx = second.idx
+cdef bint follow(Builder* b, uint32_t mode, uint32_t* at) noexcept nogil:
+    """Whether the trace can go on where the JMP that ends at `at` leads: a little further on in its page. The JMP needs no
+    record then."""
+    cdef Insn* r = &b.records[b.n_records - 1]
+    if (b.gap_end or mode & (MODE_SINGLE | MODE_HOOKED) or not r.aux & 1 or r.fn != jump[mode & MODE_CODE]
+            or not <int64_t>at[0] <= r.imm <= <int64_t>at[0] + LONGEST_GAP):
+        return False
     b.n_records -= 1
-
-cdef void address_forms(Builder* b, uint32_t mode) noexcept nogil:
-    """Memory operands that need no mask, or no index either, get the handlers that do without."""
-    cdef uint32_t k
-    cdef Insn* r
-    cdef handler_t special
-    cdef bint wide = (mode & MODE_CODE) == MODE_CODE64
-    for k in range(b.n_records):
-        r = &b.records[k]
-        special = NULL
-        if r.index == REG_ZERO and (wide or (r.base == REG_LINEAR and r.disp == 0)):
-            special = at_base(r.fn)
-        elif wide:
-            special = indexed(r.fn)
-        if special != NULL:
-            r.fn = special
+    b.n_of_records[r.idx] = 0
+    b.jump_idx = r.idx
+    b.jump_ip = r.ip
+    b.gap_start = <uint16_t>at[0]
+    b.gap_end = <uint16_t>r.imm
+    at[0] = <uint32_t>r.imm
+    return True
 
 cdef bint stays_waiting(Cpu* c, const uint8_t* p, uint32_t available, uint64_t linear) noexcept nogil:
     """What an indirect branch has led to (SDM 1, 17.3.3). True for INT3 and INT1, which run and leave the tracker alone;
@@ -371,6 +256,7 @@ cdef Trace* build(Cpu* c, uint64_t rip, uint64_t linear, uint32_t mode, uint64_t
     cdef Shared* s = c.shared
     b.n_records = 0
     b.n_instructions = 0
+    b.gap_start = b.gap_end = b.jump_ip = b.jump_idx = 0
     if address == NOTHING:
         if not translate_code(c, linear, &physical):
             return NULL
@@ -413,6 +299,8 @@ cdef Trace* build(Cpu* c, uint64_t rip, uint64_t linear, uint32_t mode, uint64_t
             b.n_instructions += 1
             at += d.length
             if d.row.attributes & ROW_END:
+                if b.n_instructions < limit and follow(&b, mode, &at):
+                    continue
                 ended = True
                 break
             continue
@@ -432,11 +320,7 @@ cdef Trace* build(Cpu* c, uint64_t rip, uint64_t linear, uint32_t mode, uint64_t
         ended = True
         break
     if not mode & (MODE_SINGLE | MODE_HOOKED):
-        drop_dead_flags(&b)
-        if ended:
-            fuse_branch(&b)
-        fuse_pairs(&b)
-        address_forms(&b, mode)
+        peephole(&b, mode, ended)
     if not ended:
         r = add(&b, end_trace, 0, at)
         # the END record belongs to no instruction: everything before it has retired
@@ -453,6 +337,10 @@ cdef Trace* build(Cpu* c, uint64_t rip, uint64_t linear, uint32_t mode, uint64_t
     t.n_bytes = at
     t.n_records = b.n_records
     t.hits = 0
+    t.gap_start = b.gap_start
+    t.gap_end = b.gap_end
+    t.jump_ip = b.jump_ip
+    t.jump_idx = b.jump_idx
     t.second_page = NOTHING
     t.hash_next = NULL
     t.page_next = NULL
@@ -510,7 +398,7 @@ cdef bint revive(Cpu* c, Trace* t) noexcept nogil:
     if t.kept == NULL or t.mode & (MODE_GUEST | MODE_HOOKED | MODE_SINGLE | MODE_WAIT):
         return False
     while at < t.n_bytes:
-        if p[at] == t.bytes[at]:
+        if p[at] == t.bytes[at] or t.gap_start <= at < t.gap_end:
             at += 1
         elif not renew(c, t, at, p, &at):
             return False

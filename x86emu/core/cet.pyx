@@ -17,7 +17,7 @@ from x86emu.core.mmu cimport canonical, load_as, system_load
 from x86emu.core.page_walk cimport READ, WRITE, walk_shadow
 from x86emu.core.physical cimport backing, load_at, store_at
 from x86emu.core.segmentation cimport canonical_base, long_mode
-from x86emu.core.tlb cimport SHADOW_KEY
+from x86emu.core.tlb cimport SHADOW_KEY, set_mode
 from x86emu.core.vmx_apic cimport vmx_apic_access
 
 cdef uint64_t NOTHING = 0xFFFFFFFFFFFFFFFFULL
@@ -297,7 +297,7 @@ cdef bint meet_branch_target(Cpu* c, uint64_t linear, const uint8_t* p) noexcept
         if c.exit != EXIT_FAULT:
             fault_code(c, NULL, V_CP, CP_ENDBRANCH)
         return False
-    c.mode &= ~<uint32_t>MODE_WAIT
+    set_mode(c, c.mode & ~<uint32_t>MODE_WAIT)
     return True
 
 # ---------------------------------------------------------------- MSRs

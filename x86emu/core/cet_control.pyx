@@ -2,6 +2,7 @@
 # Near transfers of control with shadow stacks and tracked indirect branches (SDM 2A: CALL, JMP; 2B: RET).
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
 from x86emu.core.state cimport *
+from x86emu.core.tlb cimport set_mode
 from x86emu.core.cet cimport *
 from x86emu.core.memory_access cimport *
 from x86emu.core.stack cimport *
@@ -53,7 +54,7 @@ cdef void follow(Cpu* c, Insn* i, uint64_t rip) noexcept nogil:
             or met_at_once(c, i, rip)):
         return
     cet[0] |= CET_TRACKER
-    c.mode |= MODE_WAIT
+    set_mode(c, c.mode | MODE_WAIT)
 
 include "forms_cet.pxi"
 

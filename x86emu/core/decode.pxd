@@ -86,6 +86,7 @@ cdef int decode(const uint8_t* p, uint32_t available, uint32_t mode, const uint8
 cdef handler_t handler_by_number(uint32_t number) noexcept nogil
 cdef uint32_t fused_handler(uint32_t first, uint32_t second) noexcept nogil
 cdef bint keeps_records(uint32_t fused) noexcept nogil
+cdef handler_t index_and_branch(handler_t first, handler_t branch) noexcept nogil
 cdef handler_t at_base(handler_t handler) noexcept nogil
 # The form of a handler under this mode's control-flow enforcement, or itself.
 cdef handler_t enforced(handler_t handler, uint32_t mode) noexcept nogil

@@ -58,6 +58,13 @@ cdef Enforced enforced_forms[128]
 cdef int n_enforced = len(_tables.ENFORCED)
 assert n_enforced <= 128
 
+cdef struct IndexAndBranch:
+    handler_t first, branch, both
+
+cdef IndexAndBranch index_forms[32]
+cdef int n_index_forms = len(_tables.INDEX)
+assert n_index_forms <= 32
+
 def link_handlers() -> None:
     """Finds the functions that the tables name, once every handler module has been imported."""
     cdef uint32_t at
@@ -74,6 +81,8 @@ def link_handlers() -> None:
         enforced_forms[<int>n].general = handlers[<int>general]
         enforced_forms[<int>n].special = handlers[<int>special]
         enforced_forms[<int>n].mode = (MODE_CET, MODE_SHADOW, MODE_TRACK)[kind]
+    for n, (first, branch, both) in enumerate(_tables.INDEX):
+        index_forms[<int>n] = IndexAndBranch(handlers[<int>first], handlers[<int>branch], handlers[<int>both])
     for general, special in _tables.INDEXED:
         at = address_slot(handlers[<int>general])
         address_keys[at] = handlers[<int>general]
@@ -118,6 +127,14 @@ cdef handler_t enforced(handler_t handler, uint32_t mode) noexcept nogil:
         if enforced_forms[k].general == handler and mode & enforced_forms[k].mode:
             return enforced_forms[k].special
     return handler
+
+cdef handler_t index_and_branch(handler_t first, handler_t branch) noexcept nogil:
+    """The handler that computes an index and branches by it, or NULL."""
+    cdef int k
+    for k in range(n_index_forms):
+        if index_forms[k].first == first and index_forms[k].branch == branch:
+            return index_forms[k].both
+    return NULL
 
 cdef bint keeps_records(uint32_t fused) noexcept nogil:
     """Whether a handler that does two instructions needs the records of both."""

@@ -7,7 +7,7 @@ Intel SDM volume 3A, chapter 3 (segmentation), 2.5 (control registers) and volum
 from libc.stdint cimport uint32_t, uint64_t
 from x86emu.core.state cimport *
 from x86emu.core.cet cimport cet_mode
-from x86emu.core.tlb cimport refresh_key
+from x86emu.core.tlb cimport refresh_key, set_mode
 
 cdef inline bint read_and_written(Segment* s) noexcept nogil:
     return (s.access & (ACCESS_READ | ACCESS_WRITE)) == (ACCESS_READ | ACCESS_WRITE)
@@ -116,13 +116,11 @@ cdef void refresh_code_base(Cpu* c) noexcept nogil:
         return
     c.cs_base = c.seg[CS].base
     c.cs_high = c.seg[CS].high
-    c.mode = c.mode & ~<uint32_t>MODE_CODE_CHECKED | (MODE_CODE_CHECKED if c.cs_high != 0xFFFFFFFFULL else 0)
+    set_mode(c, c.mode & ~<uint32_t>MODE_CODE_CHECKED | (MODE_CODE_CHECKED if c.cs_high != 0xFFFFFFFFULL else 0))
     refresh_key(c)
 
 cdef void refresh_data_segment(Cpu* c, int seg) noexcept nogil:
     if seg == SS:
         refresh_mode(c)
     elif seg < FS and (c.mode & MODE_CODE) != MODE_CODE64:
-        c.mode &= ~<uint32_t>MODE_FLAT
-        if flat_data(c):
-            c.mode |= MODE_FLAT
+        set_mode(c, c.mode & ~<uint32_t>MODE_FLAT | (MODE_FLAT if flat_data(c) else 0))

@@ -408,6 +408,9 @@ cdef struct Trace:
     uint32_t n_bytes
     uint32_t n_records
     uint32_t hits
+    uint16_t gap_start, gap_end    # offsets of what the JMP that the trace follows leaves out, or 0 and 0
+    uint16_t jump_ip         # that JMP, which has no record
+    uint8_t jump_idx
     uint64_t second_page     # backing offset of the page an instruction crosses into, or all ones
     Trace* hash_next
     Trace* page_next         # list of the traces of its page
@@ -529,7 +532,7 @@ cdef struct Cpu:
     int64_t slice            # length of the running slice; retired = retired_base + slice - budget
     uint64_t real_key        # the address-space key now in force (tlb_key, but never the never-matching one)
     uint64_t exec_half       # what exec_entry() flips in an index under that key
-    uint64_t fetch_key       # real_key, and above it how often translations of code were forgotten: never 0
+    uint64_t fetch_key       # real_key, the mode, and how often translations of code were forgotten (tlb.set_mode): never 0
     uint64_t fetch_epoch
     uint16_t key_user, key_super, key_super_ac
     uint16_t next_key
@@ -666,7 +669,7 @@ cdef inline void set_r(Cpu* c, uint8_t n, uint_t value) noexcept nogil:
         c.r[n] = value            # 32-bit results clear the upper half
 
 cdef inline uint64_t base_ea_of(Cpu* c, Insn* i) noexcept nogil:
-    """ea_of() where there is no index and nothing to mask (builder.address_forms)."""
+    """ea_of() where there is no index and nothing to mask (peephole.address_forms)."""
     return c.r[i.base] + <uint64_t><int64_t>i.disp
 
 cdef inline TlbEntry* exec_entry(Cpu* c, uint64_t linear) noexcept nogil:
@@ -682,3 +685,7 @@ cdef inline uint64_t ea_of(Cpu* c, Insn* i) noexcept nogil:
 cdef inline uint64_t wide_ea_of(Cpu* c, Insn* i) noexcept nogil:
     """ea_of() of an instruction that only 64-bit code has: nothing to mask."""
     return (c.r[i.base] + <uint64_t><int64_t>i.disp) + (c.r[i.index] << i.scale)
+
+cdef inline uint64_t indexed_by(Cpu* c, Insn* i, uint64_t index) noexcept nogil:
+    """wide_ea_of() where the value of the index register is at hand, in a table of addresses."""
+    return (c.r[i.base] + <uint64_t><int64_t>i.disp) + index * 8

@@ -3,6 +3,8 @@ from libc.stdint cimport uint32_t, uint64_t
 from x86emu.core.state cimport Cpu
 
 cdef enum:
+    KEY_BITS = 12
+    EPOCH_SHIFT = 32             # Cpu.fetch_key: the key, 20 bits of the mode, the epoch
     # Keys come in groups of six: user, supervisor, supervisor with AC under SMAP; then the same for write entries of
     # pages that hold decoded code, which the inline compare never matches. Behind them those of shadow-stack accesses,
     # user and supervisor, on processors that have them.
@@ -22,5 +24,10 @@ cdef void tlb_new_address_space(Cpu* c) noexcept nogil      # MOV CR3 without th
 cdef void tlb_flush_pcid(Cpu* c, uint32_t pcid) noexcept nogil
 cdef void tlb_flush_page(Cpu* c, uint64_t linear) noexcept nogil
 cdef void switch_pkrs(Cpu* c, uint32_t rights) noexcept nogil  # a world switch loads it
+cdef inline void set_mode(Cpu* c, uint32_t mode) noexcept nogil:
+    """Cpu.mode has a part in what indirect branches remember."""
+    c.mode = mode
+    c.fetch_key = c.fetch_epoch | <uint64_t>mode << KEY_BITS | c.real_key
+
 cdef void refresh_key(Cpu* c) noexcept nogil               # CPL or RFLAGS.AC alone changed (STAC, CLAC)
 cdef void drop_write_entries(Cpu* c, uint64_t backing_offset) noexcept nogil

@@ -12,13 +12,13 @@ from x86emu.core.state cimport *
 from x86emu.core.features cimport *
 from x86emu.core.second_level cimport second_level_new_generation
 
-cdef enum:
-    KEY_BITS = 12
-
 cdef void forget_fetches(Cpu* c) noexcept nogil:
     """What indirect branches remember of translations holds no more."""
-    c.fetch_epoch += 1 << KEY_BITS
-    c.fetch_key = c.fetch_epoch | c.real_key
+    c.fetch_epoch += <uint64_t>1 << EPOCH_SHIFT
+    if c.fetch_epoch == 0:               # come around: what the first epochs left must not hold again
+        memset(c.jump_cache, 0, sizeof(c.jump_cache))
+        memset(c.slot_cache, 0, sizeof(c.slot_cache))
+    set_mode(c, c.mode)
 
 cdef uint32_t new_keys(Cpu* c) noexcept nogil:
     cdef uint32_t key
@@ -113,7 +113,7 @@ cdef void forget_pcid(Cpu* c, uint32_t pcid) noexcept nogil:
 
 cdef void refresh_key(Cpu* c) noexcept nogil:
     c.real_key = c.key_user if c.cpl == 3 else c.key_super
-    c.fetch_key = c.fetch_epoch | c.real_key
+    set_mode(c, c.mode)
     c.exec_half = (c.real_key & 1) * (EXEC_TLB_SIZE // 2)
     c.tlb_key = c.real_key
     if c.cpl == 3 and c.cr0 & CR0_AM and c.rflags & FLAG_AC:

@@ -3,6 +3,9 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, int64_t
 from x86emu.core.state cimport *
 
+cdef enum:
+    FUSED = 0x80     # Insn.seg of a record for two instructions that needs no segment: with the length of the first one
+
 cdef void* new_arena() except NULL
 cdef void free_arena(void* arena) noexcept
 cdef Trace* new_trace(Shared* s, uint32_t n_records, uint32_t n_bytes) noexcept nogil       # NULL: the arena is full
@@ -139,7 +142,7 @@ cdef inline JumpEntry* jump_slot(Cpu* c, uint64_t ea) noexcept nogil:
 
 cdef inline bint leads_to(Cpu* c, JumpEntry* entry, uint64_t rip) noexcept nogil:
     """Whether 64-bit code at rip is the entry's trace."""
-    return entry.rip == rip and entry.key == c.fetch_key and entry.trace.mode == c.mode
+    return entry.rip == rip and entry.key == c.fetch_key
 
 cdef inline void goto_entry(Cpu* c, JumpEntry* entry, uint64_t rip) noexcept nogil:
     """Goes on with what leads_to() has found. Tail position."""

@@ -87,6 +87,16 @@ cdef void mark_bytes(Shared* s, uint64_t start, uint64_t end) noexcept nogil:
         words[line] |= ((NOTHING << (start & 63) if line == first else NOTHING)
                         & (NOTHING >> (63 - ((end - 1) & 63)) if line == last else NOTHING))
 
+cdef void mark_trace(Shared* s, Trace* t) noexcept nogil:
+    """What of its first page a trace was decoded from."""
+    if t.second_page != NOTHING:
+        mark_bytes(s, t.address, (t.address | 0xFFF) + 1)
+    elif t.gap_end:
+        mark_bytes(s, t.address, t.address + t.gap_start)
+        mark_bytes(s, t.address + t.gap_end, t.address + t.n_bytes)
+    else:
+        mark_bytes(s, t.address, t.address + t.n_bytes)
+
 cdef inline bint in_page(Trace* t, uint64_t page) noexcept nogil:
     return t.address >> 12 == page
 
@@ -101,10 +111,8 @@ cdef void insert_trace(Shared* s, Trace* t) noexcept nogil:
     s.hash[bucket] = t
     t.page_next = s.memory.page_traces[page]
     s.memory.page_traces[page] = t
-    if t.second_page == NOTHING:
-        mark_bytes(s, t.address, t.address + t.n_bytes)
-    else:
-        mark_bytes(s, t.address, t.address + first)
+    mark_trace(s, t)
+    if t.second_page != NOTHING:
         mark_bytes(s, t.second_page, t.second_page + t.n_bytes - first)
         t.second_next = s.memory.page_traces[t.second_page >> 12]
         if t.second_page >> 12 != page:
@@ -126,8 +134,7 @@ cdef void recompute_mask(Shared* s, uint64_t page) noexcept nogil:
     other = s.memory.page_traces[page]
     while other != NULL:
         if in_page(other, page):
-            mark_bytes(s, other.address,
-                       other.address + (other.n_bytes if other.second_page == NOTHING else 4096 - (other.address & 0xFFF)))
+            mark_trace(s, other)
         if other.second_page != NOTHING and other.second_page >> 12 == page:
             mark_bytes(s, other.second_page, other.second_page + other.n_bytes - (4096 - (other.address & 0xFFF)))
         other = next_in_page(other, page)
@@ -159,16 +166,22 @@ cdef bint keep_records(Shared* s, Trace* t) noexcept nogil:
 cdef void make_stale(Shared* s, Trace* t) noexcept nogil:
     cdef uint32_t k
     cdef int previous = -1, at
+    cdef Insn* r
     t.n = STALE_CHARGE
     # Only where an instruction begins: one that is under way completes.
     for k in range(t.n_records):
-        at = t.insns[k].idx
+        r = &t.insns[k]
+        at = r.idx
         if at != previous:
-            if at == previous + 2:
-                # a fused pair: back to the first of the two (fuse_branch and fuse_pairs left its length in seg)
-                t.insns[k].idx -= 1
-                t.insns[k].ip -= t.insns[k].seg
-            t.insns[k].fn = stale
+            if t.gap_end and previous < <int>t.jump_idx < at:
+                # behind the JMP that has no record: back to it, which may be what has changed
+                r.idx = t.jump_idx
+                r.ip = t.jump_ip
+            elif r.seg & FUSED:
+                # a pair in one record: back to the first of the two
+                r.idx -= 1
+                r.ip -= r.seg & ~FUSED
+            r.fn = stale
             previous = at
     s.n_stale += 1
 
@@ -178,6 +191,8 @@ cdef bint overlaps(Trace* t, uint64_t start, uint64_t end) noexcept nogil:
         first = 4096 - (t.address & 0xFFF)
         if t.second_page < end and t.second_page + t.n_bytes - first > start:
             return True
+    if t.gap_end and start >= t.address + t.gap_start and end <= t.address + t.gap_end:
+        return False
     return t.address < end and t.address + first > start
 
 cdef void invalidate_code(Shared* s, uint64_t backing_offset, uint64_t n) noexcept nogil:
