@@ -81,7 +81,7 @@ def indirect(
     name: str,
     size: str,
     target: tuple[str, ...],
-    entry: str,
+    by_address: bool,
     *slowly: str,
     before: tuple[str, ...] = (),
     i: str = "i",
@@ -90,10 +90,11 @@ def indirect(
     what another instruction of the handler's leaves.
 
     The host mostly mispredicts these branches and then waits for the entry: one that reads its target in memory asks by
-    its address. In 64-bit code the entry vouches for the target as well."""
-    known, by_entry = f"target_allowed_{size}(c, rip)", "goto_by"
+    its address (by_address). In 64-bit code the entry vouches for the target as well."""
+    entry, first = ("jump_slot(c, ea)", "first_of_slot(c, ea)") if by_address else ("jump_entry(c, rip)", "entry.first")
+    known, by_entry = f"target_allowed_{size}(c, rip)", "goto_by(c, entry, rip)"
     if size == "q":
-        known, by_entry = "leads_to(c, entry, rip)", "goto_entry"
+        known, by_entry = "leads_to(c, entry, rip)", f"goto_entry(c, entry, {first}, rip)"
     tests: tuple[str, ...] = (f"if likely({known}):",)
     work: tuple[str, ...] = ()
     if "CALL_" in name:
@@ -107,7 +108,7 @@ def indirect(
         f"cdef JumpEntry* entry = {entry}",
         *(line for line in tests if line not in definitions),
         *(f"    {line}" for line in (*before, *work)),
-        f"    {by_entry}(c, entry, rip)",
+        f"    {by_entry}",
         "else:",
         *(f"    {line}" for line in slowly),
     )
@@ -152,10 +153,10 @@ def unconditional(size: str) -> str:
         out += terminal(f"CALL_{form}{size}_slowly", *slow, *call_checked, *pushed, otherwise.format(entry))
     for name in ("JMP", "CALL"):
         slowly = f"{name}_R{size}_slowly(c, i)"
-        out += indirect(f"{name}_R{size}", size, from_register, "jump_entry(c, rip)", slowly)
+        out += indirect(f"{name}_R{size}", size, from_register, False, slowly)
         slowly = f"{name}_M{size}_slowly(c, i)"
         target = read_target(size, from_memory[1], slowly)
-        out += indirect(f"{name}_M{size}", size, target, "jump_slot(c, ea)", slowly)
+        out += indirect(f"{name}_M{size}", size, target, True, slowly)
     popped = (f"cdef {ctype} rip", "if unlikely(not stack_load(c, i, c.r[RSP], &rip)):", "    return", *checked)
     released = f"move_sp(c, c.r[RSP] + {BYTES[size]}, <{ctype}>0)"
     out += terminal(f"RET_{size}_slowly", *popped, released, f"goto_return_{size}(c, i, rip)")
@@ -168,7 +169,7 @@ def unconditional(size: str) -> str:
         *(("    entry = jump_entry(c, rip)",) if wide else ()),
         f"    if likely({'leads_to(c, entry, rip)' if wide else allowed}):",
         f"        {released}",
-        f"        {'goto_entry(c, entry, rip)' if wide else f'goto_return_{size}(c, i, rip)'}",
+        f"        {'goto_entry(c, entry, entry.first, rip)' if wide else f'goto_return_{size}(c, i, rip)'}",
         "    else:",
         f"        RET_{size}_slowly(c, i)",
         "else:",

@@ -40,7 +40,7 @@ def branches(size: str) -> str:
         )
         for name in ("JMP", "CALL"):
             whole = f"{first}__index__{name}_Mq"
-            out += indirect(whole, "q", target, "jump_slot(c, ea)", *plain, before=done, i="second")
+            out += indirect(whole, "q", target, True, *plain, before=done, i="second")
     return out
 
 

@@ -8,7 +8,7 @@ from x86emu.core.state cimport *
 from x86emu.core.mmu cimport canonical
 from x86emu.core.trace cimport goto_linked, goto_linked_checked, goto_indirect, expect_return, goto_return
 from x86emu.core.trace cimport goto_indirect_wide, goto_by, goto_entry, goto_unknown
-from x86emu.core.trace cimport jump_entry, jump_slot, leads_to
+from x86emu.core.trace cimport jump_entry, jump_slot, first_of_slot, leads_to
 from x86emu.core.control_far cimport take_far, fall_far, refuse_target, refuse_call
 
 cdef inline bint target_allowed(Cpu* c, uint64_t rip) noexcept nogil:

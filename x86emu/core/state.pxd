@@ -562,6 +562,7 @@ cdef struct Cpu:
     uint32_t return_top
     JumpEntry jump_cache[4096]   # by hashed RIP
     JumpEntry slot_cache[1024]   # of branches through memory: by where they read their target
+    handler_t slot_first[1024]   # JumpEntry.first of each once more, where an address leads to it in fewer steps
     TlbEntry victim_read[64]     # what fills of tlb_read and tlb_write pushed out, by the low bits of the page
     TlbEntry victim_write[64]
     uint64_t delivered[8][256]    # events so far, by kind (EVENT_*) and vector: counters for people

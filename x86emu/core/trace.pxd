@@ -140,13 +140,16 @@ cdef inline JumpEntry* jump_slot(Cpu* c, uint64_t ea) noexcept nogil:
     """The entry of a branch that reads its target at ea: known sooner than the target, which it has only to confirm."""
     return <JumpEntry*>(<uint8_t*>c.slot_cache + ((ea << 2) & (1023 << 5)))
 
+cdef inline handler_t first_of_slot(Cpu* c, uint64_t ea) noexcept nogil:
+    """JumpEntry.first of the entry that jump_slot() finds."""
+    return (<handler_t*>(<uint8_t*>c.slot_first + (ea & (1023 << 3))))[0]
+
 cdef inline bint leads_to(Cpu* c, JumpEntry* entry, uint64_t rip) noexcept nogil:
     """Whether 64-bit code at rip is the entry's trace."""
     return entry.rip == rip and entry.key == c.fetch_key
 
-cdef inline void goto_entry(Cpu* c, JumpEntry* entry, uint64_t rip) noexcept nogil:
-    """Goes on with what leads_to() has found. Tail position."""
-    cdef handler_t first = entry.first
+cdef inline void goto_entry(Cpu* c, JumpEntry* entry, handler_t first, uint64_t rip) noexcept nogil:
+    """Goes on with what leads_to() has found, whose first record's handler is given. Tail position."""
     cdef Trace* t = entry.trace
     c.r[REG_RIP] = rip
     c.budget -= t.n
@@ -167,7 +170,7 @@ cdef inline void goto_indirect_wide(Cpu* c, Insn* i, uint64_t rip) noexcept nogi
     """goto_indirect() within 64-bit code."""
     cdef JumpEntry* entry = jump_entry(c, rip)
     if likely(leads_to(c, entry, rip)):
-        goto_entry(c, entry, rip)
+        goto_entry(c, entry, entry.first, rip)
     else:
         goto_unknown(c, rip, entry)
 
@@ -178,7 +181,7 @@ cdef inline void goto_by(Cpu* c, JumpEntry* entry, uint64_t rip) noexcept nogil:
     cdef Trace* t = entry.trace
     if likely(t != NULL and t.address == linear + e.addend and t.mode == c.mode
               and e.tag == ((linear & 0xFFFFFFFFFFFFF000ULL) | c.real_key) and rip + t.n_bytes - 1 <= c.cs_high):
-        goto_entry(c, entry, rip)
+        goto_entry(c, entry, entry.first, rip)
     else:
         goto_unknown(c, rip, entry)
 

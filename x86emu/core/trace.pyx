@@ -240,6 +240,8 @@ cdef void goto_unknown(Cpu* c, uint64_t rip, JumpEntry* entry) noexcept nogil:
     entry.key = c.fetch_key
     entry.trace = t
     entry.first = t.insns[0].fn
+    if &c.slot_cache[0] <= entry < &c.slot_cache[1024]:
+        c.slot_first[entry - &c.slot_cache[0]] = entry.first
     enter_trace(c, t)
 
 cdef void flush_traces(Shared* s) noexcept nogil:
