@@ -27,7 +27,7 @@ cdef enum:
 
 cdef uint64_t NOTHING = 0xFFFFFFFFFFFFFFFFULL
 
-cdef handler_t segment_ea, segment_ea_w, segment_ea_d
+cdef handler_t segment_ea, segment_ea_w, segment_ea_d, segment_ea_disp16
 cdef handler_t stack_probe
 cdef handler_t address_only
 cdef handler_t absolute
@@ -42,12 +42,13 @@ cdef handler_t[3] jump       # the near JMPs that code of 16, 32 and 64 bits has
 
 def link_handlers() -> None:
     """Finds the handlers of the records that the builder itself puts in, and those of the tables."""
-    global segment_ea, segment_ea_w, segment_ea_d, stack_probe, address_only, absolute
+    global segment_ea, segment_ea_w, segment_ea_d, segment_ea_disp16, stack_probe, address_only, absolute
     global raise_ud, raise_nm, raise_gp, end_trace, hook, intercept
     decode_module.link_handlers()
     segment_ea = find_handler("SEGMENT_EA")
     segment_ea_w = find_handler("SEGMENT_EA_w")
     segment_ea_d = find_handler("SEGMENT_EA_d")
+    segment_ea_disp16 = find_handler("SEGMENT_EA_disp16")
     stack_probe = find_handler("STACK_PROBE")
     address_only = find_handler("ADDRESS")
     absolute = find_handler("ABSOLUTE")
@@ -126,6 +127,8 @@ cdef void operand_address(Builder* b, Decoded* d, uint32_t mode, uint32_t ip) no
             r.imm = 2 << d.operand_size
         r = add(b, segment_ea if code == MODE_CODE64 else segment_ea_d if d.address_size else segment_ea_w, d.length, ip)
         put_address(r, d)
+        if r.fn == segment_ea_w and d.base == REG_ZERO and d.index == REG_ZERO:
+            r.fn = segment_ea_disp16
         r.aux = d.address_size | (d.plan.access << 2)
         if code == MODE_CODE64:
             r.aux |= 16

@@ -50,12 +50,11 @@ cdef void AAS(Cpu* c, Insn* i) noexcept nogil:
     chain(c, i)
 
 cdef void AAM_I(Cpu* c, Insn* i) noexcept nogil:
-    cdef uint8_t base = <uint8_t>i.imm
-    cdef uint8_t al = <uint8_t>c.r[RAX]
+    cdef uint32_t base = <uint8_t>i.imm, al = <uint8_t>c.r[RAX]
     if unlikely(base == 0):
         fault(c, i, V_DE)
         return
-    set_r(c, RAX, <uint16_t>((<uint16_t>(al / base) << 8) | (al % base)))
+    set_r(c, RAX, <uint16_t>(((al / base) << 8) | (al % base)))
     flags_mixed(c, <uint8_t>(al % base), 0)
     chain(c, i)
 

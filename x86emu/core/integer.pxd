@@ -93,11 +93,16 @@ cdef inline bint div(Cpu* c, Insn* i, uint_t b) noexcept nogil:
             dividend = <uint16_t>c.r[RAX]
         else:
             dividend = (<uint64_t><uint_t>c.r[RDX] << (sizeof(uint_t) * 8)) | <uint_t>c.r[RAX]
-        quotient = dividend / b
+        if uint_t is uint32_t:
+            quotient = dividend / b
+            dividend = dividend % b
+        else:
+            quotient = <uint32_t>dividend / <uint32_t>b      # a host divides 32 bits sooner than 64
+            dividend = <uint32_t>dividend % <uint32_t>b
         if quotient > <uint_t>~<uint_t>0:
             fault(c, i, V_DE)
             return False
-        divided(c, b, quotient, dividend % b)
+        divided(c, b, quotient, dividend)
         return True
 
 cdef inline void divided(Cpu* c, uint_t kind, uint64_t quotient, uint64_t remainder) noexcept nogil:
@@ -136,8 +141,12 @@ cdef inline bint idiv(Cpu* c, Insn* i, uint_t b) noexcept nogil:
                 signed_dividend = <int32_t>signed_dividend
         negative = signed_dividend < 0
         dividend = <uint64_t>(-signed_dividend) if negative else <uint64_t>signed_dividend
-        quotient = dividend / divisor
-        remainder = dividend % divisor
+        if uint_t is uint32_t:
+            quotient = dividend / divisor
+            remainder = dividend % divisor
+        else:
+            quotient = <uint32_t>dividend / <uint32_t>divisor
+            remainder = <uint32_t>dividend % <uint32_t>divisor
     # -2^(n-1) is the one quotient whose magnitude may have the top bit
     if quotient > (<uint64_t>1 << (sizeof(uint_t) * 8 - 1)) - (0 if negative != negative_divisor else 1):
         fault(c, i, V_DE)

@@ -48,6 +48,13 @@ cdef void SEGMENT_EA_w(Cpu* c, Insn* i) noexcept nogil:
     else:
         SEGMENT_EA(c, i)
 
+cdef void SEGMENT_EA_disp16(Cpu* c, Insn* i) noexcept nogil:
+    """SEGMENT_EA_w of an address without registers."""
+    if likely(plain_ea(c, i, <uint16_t>i.disp)):
+        chain(c, i)
+    else:
+        SEGMENT_EA(c, i)
+
 cdef void SEGMENT_EA_d(Cpu* c, Insn* i) noexcept nogil:
     if likely(plain_ea(c, i, <uint32_t>(c.r[i.base] + (c.r[i.index] << i.scale) + <uint64_t><int64_t>i.disp))):
         chain(c, i)
