@@ -30,7 +30,7 @@ run x86_64 "$1"
 [[ -z ${2:-} ]] || run i386 "$2"
 run sub-tests "$1" --only 'svm:*' --only 'svm_pause_filter:*' --only 'svm_unsupported_instruction_intercept_test:*' \
     --only 'vmx:*' --only 'vmx_apicv_test:*' --only 'ept-mbec:*' \
-    --only 'vmx_pf_*vpid_test' \
+    --only vmx_pf_vpid_test --only vmx_pf_invvpid_test --only vmx_pf_no_vpid_test \
     --only vmx_init_signal_test:nmi_hlt --only vmx:exit_monitor_from_l2_test --only vmx:atomic_switch_overflow_msrs_test
 peers=(docs/scoreboards/qemu-10.0-tcg.json docs/scoreboards/bochs-3.0-dev.json docs/scoreboards/v86.json)
 "$python" -m x86emu conform report "${done[@]}" "${peers[@]}" --scoreboard docs/virtualization.md
